@@ -1,0 +1,147 @@
+//! The wire contract between the kernel half and the user-space half of tcptrace, and nothing else.
+//!
+//! Both halves are built from this file, so a record means the same on both sides. Integers are in the byte
+//! order of the host; addresses are bytes as they stand in the socket (network order).
+
+#![no_std]
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Raw values of `enum` in the kernel's `include/net/tcp_states.h`.
+pub mod tcp_state {
+    /// `TCP_ESTABLISHED`
+    pub const ESTABLISHED: u8 = 1;
+    /// `TCP_SYN_SENT`
+    pub const SYN_SENT: u8 = 2;
+    /// `TCP_SYN_RECV`
+    pub const SYN_RECV: u8 = 3;
+    /// `TCP_FIN_WAIT1`
+    pub const FIN_WAIT1: u8 = 4;
+    /// `TCP_FIN_WAIT2`
+    pub const FIN_WAIT2: u8 = 5;
+    /// `TCP_TIME_WAIT`
+    pub const TIME_WAIT: u8 = 6;
+    /// `TCP_CLOSE`
+    pub const CLOSE: u8 = 7;
+    /// `TCP_CLOSE_WAIT`
+    pub const CLOSE_WAIT: u8 = 8;
+    /// `TCP_LAST_ACK`
+    pub const LAST_ACK: u8 = 9;
+    /// `TCP_LISTEN`
+    pub const LISTEN: u8 = 10;
+    /// `TCP_CLOSING`
+    pub const CLOSING: u8 = 11;
+}
+
+/// `AF_INET` of `include/linux/socket.h`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6` of `include/linux/socket.h`.
+pub const AF_INET6: u16 = 10;
+/// `IPPROTO_TCP` of `include/uapi/linux/in.h`.
+pub const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_MPTCP` of `include/uapi/linux/in.h`.
+pub const IPPROTO_MPTCP: u16 = 262;
+
+/// [`RawRecord::kind`]: the socket changed its state.
+pub const KIND_TRANSITION: u8 = 1;
+
+/// Bits of [`RawRecord::known`]: which fields the kernel half could fill. A field whose bit is clear is zero
+/// and means "unknown".
+pub mod known {
+    /// `cookie`
+    pub const COOKIE: u8 = 1 << 0;
+    /// `netns`
+    pub const NETNS: u8 = 1 << 1;
+    /// `uid`
+    pub const UID: u8 = 1 << 2;
+    /// `sk_err`; zero then means "no error"
+    pub const SK_ERR: u8 = 1 << 3;
+    /// `pid_tgid` and `comm`, which are filled only where [`current_is_owner`](super::current_is_owner) holds
+    pub const TASK: u8 = 1 << 4;
+}
+
+/// True where `current` is the task that owns the socket and not merely the one that was on the CPU.
+///
+/// These transitions are made by system calls of the owner (`connect`, `listen`, `close`, `shutdown`, exit):
+/// `tcp_v4_connect`/`tcp_v6_connect`, `inet_csk_listen_start`, and `tcp_close_state`, which alone of all callers
+/// enters FIN_WAIT1 and LAST_ACK (Linux 5.8 to 6.18). Everything else may run in softirq.
+#[inline(always)]
+pub const fn current_is_owner(old: u8, new: u8) -> bool {
+    use tcp_state::{CLOSE, FIN_WAIT1, LAST_ACK, LISTEN, SYN_SENT};
+    (old == CLOSE && (new == SYN_SENT || new == LISTEN)) || new == FIN_WAIT1 || new == LAST_ACK
+}
+
+/// One record of the ring buffer. Fixed size; every byte is written by the kernel half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RawRecord {
+    /// `CLOCK_MONOTONIC` in nanoseconds (`bpf_ktime_get_ns`).
+    pub ts_ns: u64,
+    /// The kernel's socket cookie (`sock_gen_cookie`).
+    pub cookie: u64,
+    /// Kernel address of the `struct sock`. Recycled by the slab: an identity only while no cookie is known.
+    pub sk: u64,
+    /// `bpf_get_current_pid_tgid`: the process (tgid) in the upper, the thread in the lower half.
+    pub pid_tgid: u64,
+    /// `task_struct::comm`, NUL-padded, any bytes at all: hostile input.
+    pub comm: [u64; 2],
+    /// Local address; a v4 address stands in the first word.
+    pub laddr: [u32; 4],
+    /// Remote address; a v4 address stands in the first word.
+    pub raddr: [u32; 4],
+    /// Inode of the network namespace (`ns_common::inum`).
+    pub netns: u32,
+    /// `sock::sk_uid` in the initial user namespace.
+    pub uid: u32,
+    /// Local port, host order; 0 when not bound yet.
+    pub lport: u16,
+    /// Remote port, host order; 0 when not known yet.
+    pub rport: u16,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// `IPPROTO_TCP` or `IPPROTO_MPTCP`.
+    pub protocol: u16,
+    /// `sock::sk_err`, a positive errno, or 0 for none.
+    pub sk_err: u16,
+    /// What this record says, one of the `KIND_` constants.
+    pub kind: u8,
+    /// Old state, one of [`tcp_state`].
+    pub old_state: u8,
+    /// New state, one of [`tcp_state`].
+    pub new_state: u8,
+    /// Which optional fields are filled, bits of [`known`].
+    pub known: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+impl RawRecord {
+    /// Size in the ring buffer, without the ring's own 8-byte header.
+    pub const SIZE: usize = size_of::<Self>();
+}
+
+// The layout is a contract: a change of it is a change of this table.
+const _: () = {
+    use core::mem::{align_of, offset_of};
+    assert!(RawRecord::SIZE == 104);
+    assert!(align_of::<RawRecord>() == 8);
+    assert!(offset_of!(RawRecord, ts_ns) == 0);
+    assert!(offset_of!(RawRecord, cookie) == 8);
+    assert!(offset_of!(RawRecord, sk) == 16);
+    assert!(offset_of!(RawRecord, pid_tgid) == 24);
+    assert!(offset_of!(RawRecord, comm) == 32);
+    assert!(offset_of!(RawRecord, laddr) == 48);
+    assert!(offset_of!(RawRecord, raddr) == 64);
+    assert!(offset_of!(RawRecord, netns) == 80);
+    assert!(offset_of!(RawRecord, uid) == 84);
+    assert!(offset_of!(RawRecord, lport) == 88);
+    assert!(offset_of!(RawRecord, rport) == 90);
+    assert!(offset_of!(RawRecord, family) == 92);
+    assert!(offset_of!(RawRecord, protocol) == 94);
+    assert!(offset_of!(RawRecord, sk_err) == 96);
+    assert!(offset_of!(RawRecord, kind) == 98);
+    assert!(offset_of!(RawRecord, old_state) == 99);
+    assert!(offset_of!(RawRecord, new_state) == 100);
+    assert!(offset_of!(RawRecord, known) == 101);
+    assert!(offset_of!(RawRecord, reserved) == 102);
+};

@@ -1,0 +1,32 @@
+//! The kernel half of tcptrace: one file per hook family, one that reads kernel memory, one that emits.
+//!
+//! Built by `cargo xtask ebpf` for `bpfel-unknown-none`; for every other target it is an empty program, so that
+//! `cargo build --workspace` stays possible.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod emit;
+#[cfg(target_arch = "bpf")]
+mod settings;
+#[cfg(target_arch = "bpf")]
+mod sock;
+#[cfg(target_arch = "bpf")]
+mod state_btf;
+#[cfg(target_arch = "bpf")]
+mod state_classic;
+
+/// What the kernel is told. Helpers such as `bpf_probe_read_kernel` are open to GPL-compatible programs only.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Nothing here can panic; the verifier would refuse an endless loop that can be reached.
+    loop {}
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

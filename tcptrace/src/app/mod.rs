@@ -1,0 +1,76 @@
+//! Wires source, model and output; signals and exit codes.
+
+mod pipeline;
+mod stop;
+mod terminal;
+mod watch;
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use tracing::level_filters::LevelFilter;
+
+pub use self::pipeline::Pipeline;
+use crate::cli::{self, Cli, Command};
+
+/// Usage or runtime error.
+const FAILURE: u8 = 2;
+
+/// The program: reads the command line, runs the command, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                eprint!("{error}");
+            } else {
+                eprintln!("tcptrace: {}", cli::one_line(&error));
+            }
+            return ExitCode::from(FAILURE);
+        }
+        // Help and version. A closed pipe is no error.
+        Err(text) => {
+            let _ = text.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    start_log(cli.verbose);
+    let result = match cli.command {
+        Command::Watch(args) => watch::run(&args.meaning(cli.verbose)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tcptrace: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// Diagnostics go to standard error: warnings always, `-v` and `-vv` more.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// Whether whoever read our output went away, which ends us quietly.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

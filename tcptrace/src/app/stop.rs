@@ -1,0 +1,78 @@
+//! When to stop: a signal, the end of `--duration`, or a reader of our output that went away.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
+
+use crate::source::poll;
+
+/// Why we stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal,
+    /// `--duration` is over.
+    Duration,
+    /// Nobody reads standard output any more.
+    OutputClosed,
+}
+
+/// Waits for the first reason to stop.
+pub(super) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    until: Option<Instant>,
+    output: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Stop {
+    /// From here on signals no longer kill the process.
+    pub(super) fn prepare(duration: Option<Duration>) -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            until: duration.and_then(|duration| Instant::now().checked_add(duration)),
+            // A file or /dev/null cannot be polled and is never closed from outside.
+            output: io::stdout()
+                .as_fd()
+                .try_clone_to_owned()
+                .and_then(|output| poll::register(output, Interest::ERROR))
+                .ok(),
+        })
+    }
+
+    /// Waits. Dropping the future loses nothing.
+    pub(super) async fn requested(&mut self) -> Reason {
+        let duration_is_over = async {
+            match self.until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let output_is_closed = async {
+            if let Some(output) = &self.output
+                && output.ready(Interest::ERROR).await.is_ok()
+            {
+                return;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => Reason::Signal,
+            _ = self.terminate.recv() => Reason::Signal,
+            _ = self.hang_up.recv() => Reason::Signal,
+            () = duration_is_over => Reason::Duration,
+            () = output_is_closed => Reason::OutputClosed,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `tcptrace watch`: the live kernel, a line for each transition.
+
+use std::io::{self, BufWriter};
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+
+use super::{
+    pipeline::Pipeline,
+    stop::{Reason, Stop},
+    terminal,
+};
+use crate::{
+    cli::{OutputFormat, Watch},
+    output::{Csv, Json, LineFormat, Summary, Text, TextOptions},
+    source::{
+        Batch,
+        clock::{self, WallClock},
+        live::Live,
+    },
+};
+
+/// Room for a few hundred lines: one write for a batch under load, one a line when it is quiet.
+const OUTPUT_BUFFER: usize = 64 * 1024;
+
+/// Runs it on one thread, so that dropped capabilities are dropped for all of the process.
+pub(super) fn run(watch: &Watch) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?
+        .block_on(trace(watch))
+}
+
+async fn trace(watch: &Watch) -> Result<()> {
+    let mut stop = Stop::prepare(watch.duration).context("cannot catch signals")?;
+    let mut live = Live::open(&watch.settings)?;
+    let mut pipeline =
+        Pipeline::begin(live.started(), watch.limits, watch.filter.clone(), format(watch), WallClock::read())
+            .context("cannot write to standard output")?;
+
+    let mut batch = Batch::default();
+    let reason = loop {
+        tokio::select! {
+            biased;
+            reason = stop.requested() => break reason,
+            read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
+        }
+        pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
+        batch.clear();
+    };
+    if reason == Reason::OutputClosed {
+        return Ok(());
+    }
+
+    // What the kernel put into the ring before we detached still counts.
+    live.detach();
+    while live.drain(&mut batch).context("cannot read the ring buffer")? {
+        pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
+        batch.clear();
+    }
+    let ended = clock::now();
+    let summary = pipeline
+        .end(ended, |summary| Summary {
+            hook: live.hook().name(),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "2^52 ns are 52 days, then microseconds are lost"
+            )]
+            duration_s: ended.since(live.started()).unwrap_or(0) as f64 / 1e9,
+            cpu_s: clock::own_cpu_seconds(),
+            ..summary
+        })
+        .context("cannot write to standard output")?;
+    if watch.output != OutputFormat::Json {
+        eprintln!("tcptrace: {summary}");
+    }
+    Ok(())
+}
+
+fn format(watch: &Watch) -> Box<dyn LineFormat> {
+    let out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
+    match watch.output {
+        OutputFormat::Json => Box::new(Json::new(out)),
+        OutputFormat::Csv => Box::new(Csv::new(out, watch.header)),
+        OutputFormat::Text => Box::new(Text::new(
+            out,
+            TextOptions {
+                header: watch.header,
+                color: terminal::wants_color(watch.color),
+                wide: watch.wide,
+                wall_clock: watch.wall_clock.then(TimeZone::system),
+            },
+        )),
+    }
+}

@@ -1,0 +1,41 @@
+//! Usage errors as one line that names the flag, the value and what is accepted.
+
+use std::error::Error as _;
+
+use clap::{
+    Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+/// The error in one line, without a line feed.
+pub fn one_line(error: &Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        _ => None,
+    };
+    // clap calls a flag `--lport <LIST>`; the person typed `--lport`.
+    let flag =
+        text(ContextKind::InvalidArg).map(|flag| flag.split(" <").next().unwrap_or_default().to_owned());
+    let line = match (error.kind(), flag) {
+        (ErrorKind::ValueValidation, Some(flag)) => {
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{flag}: {reason}")
+        }
+        (ErrorKind::InvalidValue, Some(flag)) => {
+            let value = text(ContextKind::InvalidValue).unwrap_or_default();
+            let accepted = text(ContextKind::ValidValue).unwrap_or_default();
+            if value.is_empty() {
+                format!("{flag}: a value is needed; accepted are {accepted}")
+            } else {
+                format!("{flag}: `{value}` is not accepted; accepted are {accepted}")
+            }
+        }
+        _ => {
+            let rendered = error.to_string();
+            rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        }
+    };
+    // The value is what was typed, and may be anything.
+    line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}

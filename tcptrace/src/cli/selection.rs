@@ -1,0 +1,65 @@
+//! Selection, the same flags for every command that has them.
+
+use clap::Args;
+
+use crate::model::{
+    Family, Filter,
+    filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
+};
+
+/// What was typed.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Selection (what cannot be decided yet is shown)")]
+pub(super) struct SelectionArgs {
+    /// Only IPv4 sockets
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Only IPv6 sockets, those with v4-mapped addresses included
+    #[arg(short = '6', long = "ipv6")]
+    ipv6: bool,
+    /// Only connections owned by these processes
+    #[arg(short, long, value_name = "N,..")]
+    pid: Option<PidList>,
+    /// Only connections owned by processes of these names
+    #[arg(long, value_name = "NAME,..")]
+    comm: Option<CommList>,
+    /// Only these local ports: lists and ranges, such as 80,443,8000-8100
+    #[arg(short = 'L', long, value_name = "LIST")]
+    lport: Option<PortList>,
+    /// Only these remote ports
+    #[arg(short = 'D', long, value_name = "LIST")]
+    rport: Option<PortList>,
+    /// Only these service ports, whichever side they are on
+    #[arg(long, value_name = "LIST")]
+    port: Option<PortList>,
+    /// Only local addresses in these networks
+    #[arg(long, value_name = "CIDR,..")]
+    laddr: Option<NetworkList>,
+    /// Only remote addresses in these networks
+    #[arg(long, value_name = "CIDR,..")]
+    raddr: Option<NetworkList>,
+    /// Only transitions that leave or enter these states, such as close-wait,TIME_WAIT,estab
+    #[arg(long, value_name = "LIST")]
+    state: Option<StateSet>,
+}
+
+impl SelectionArgs {
+    /// What it means.
+    pub(super) fn into_filter(self) -> Filter {
+        Filter {
+            family: match (self.ipv4, self.ipv6) {
+                (true, _) => Some(Family::V4),
+                (_, true) => Some(Family::V6),
+                _ => None,
+            },
+            pids: self.pid,
+            comms: self.comm,
+            local_ports: self.lport,
+            remote_ports: self.rport,
+            service_ports: self.port,
+            local_networks: self.laddr,
+            remote_networks: self.raddr,
+            states: self.state,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `tcptrace watch`.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use super::{selection::SelectionArgs, values};
+use crate::{
+    model::{Filter, Limits},
+    source::live::{HookChoice, Settings},
+};
+
+/// What was typed.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Format of the lines
+    #[arg(short, long, value_enum, default_value_t, help_heading = "Output")]
+    output: OutputFormat,
+    /// Colours; the variable NO_COLOR turns `auto` off
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    color: ColorChoice,
+    /// No line with the names of the columns
+    #[arg(short = 'H', long, help_heading = "Output")]
+    no_header: bool,
+    /// Wall clock (local time) instead of seconds since the start
+    #[arg(short = 'T', long = "time", help_heading = "Output")]
+    time: bool,
+    /// More columns (role, who closed, cause of the end, uid, netns, cookie, origin) and room for v6 addresses
+    #[arg(short, long, help_heading = "Output")]
+    wide: bool,
+    /// End after this time, such as 90s, 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Tracing")]
+    duration: Option<Duration>,
+    /// Report MPTCP-level sockets too
+    #[arg(long, help_heading = "Tracing")]
+    mptcp: bool,
+    /// Remember at most so many connections; the oldest closed, then the longest idle are given up and counted
+    #[arg(long, value_name = "N", default_value = "1000000", help_heading = "Tracing")]
+    max_connections: NonZeroUsize,
+    /// Size of the ring buffer between kernel and user space: a power of two from 4K to 1G
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = values::ring_size, help_heading = "Tracing")]
+    ring_size: u32,
+    /// How to hook into the kernel; `classic` needs no BTF and knows fewer fields
+    #[arg(long, value_enum, default_value_t, help_heading = "Tracing")]
+    hook: HookArg,
+}
+
+/// `-o`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Columns for people
+    #[default]
+    Text,
+    /// One object a line
+    Json,
+    /// Comma-separated values
+    Csv,
+}
+
+/// `--color`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `--hook`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum HookArg {
+    /// The best that the kernel gives
+    #[default]
+    Auto,
+    /// BTF-typed tracepoint
+    Btf,
+    /// Classic tracepoint
+    Classic,
+}
+
+/// What it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Which transitions are asked for.
+    pub filter: Filter,
+    /// Format of the lines.
+    pub output: OutputFormat,
+    /// Colours.
+    pub color: ColorChoice,
+    /// Names of the columns first.
+    pub header: bool,
+    /// Wall clock instead of seconds since the start.
+    pub wall_clock: bool,
+    /// More columns.
+    pub wide: bool,
+    /// When to end by itself.
+    pub duration: Option<Duration>,
+    /// How much the table may hold.
+    pub limits: Limits,
+    /// How to trace.
+    pub settings: Settings,
+}
+
+impl WatchArgs {
+    /// What it means; `verbose` is the number of `-v`.
+    pub fn meaning(self, verbose: u8) -> Watch {
+        Watch {
+            filter: self.selection.into_filter(),
+            output: self.output,
+            color: self.color,
+            header: !self.no_header,
+            wall_clock: self.time,
+            wide: self.wide,
+            duration: self.duration,
+            limits: Limits { max_connections: self.max_connections.get(), ..Limits::default() },
+            settings: Settings {
+                hook: match self.hook {
+                    HookArg::Auto => HookChoice::Auto,
+                    HookArg::Btf => HookChoice::Btf,
+                    HookArg::Classic => HookChoice::Classic,
+                },
+                ring_size: self.ring_size,
+                mptcp: self.mptcp,
+                kernel_log: verbose >= 2,
+            },
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The tcptrace command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tcptrace::app::main()
+}

@@ -1,0 +1,98 @@
+//! Who closed, and why a connection ended.
+
+use super::{event::Transition, state::TcpState};
+
+/// Who sent the first FIN or RST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClosedBy {
+    /// We did.
+    Local,
+    /// The peer did.
+    Remote,
+}
+
+impl ClosedBy {
+    /// The word in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// Why a connection reached CLOSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndCause {
+    /// Orderly: both FINs were sent and acknowledged.
+    Fin,
+    /// We reset it: linger 0, unread data at close, abort.
+    ResetLocal,
+    /// The peer reset it.
+    ResetRemote,
+    /// The peer refused the connection (RST in answer to our SYN).
+    Refused,
+    /// The peer did not answer any more.
+    Timeout,
+    /// The kernel's error does not tell, or is not known.
+    Unknown,
+}
+
+impl EndCause {
+    /// The word in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::ResetLocal => "reset_local",
+            Self::ResetRemote => "reset_remote",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+// asm-generic/errno.h; the same numbers on every architecture that tcptrace runs on.
+const EPIPE: u16 = 32;
+const ECONNABORTED: u16 = 103;
+const ECONNRESET: u16 = 104;
+const ETIMEDOUT: u16 = 110;
+const ECONNREFUSED: u16 = 111;
+
+/// Why a transition to CLOSE happened; `None` for other transitions and for the end of a listener.
+///
+/// `sk_err` is set before the state for what comes from outside (`tcp_reset`, `tcp_write_err`, Linux 5.8 to 6.18)
+/// and is 0 when we reset (`tcp_disconnect` sets it afterwards, `__tcp_close` never).
+pub fn end_cause(transition: &Transition) -> Option<EndCause> {
+    if transition.new != TcpState::Close || transition.old == TcpState::Listen {
+        return None;
+    }
+    Some(match (transition.error, transition.old) {
+        (Some(ECONNREFUSED), _) => EndCause::Refused,
+        // EPIPE is what `tcp_reset` sets in CLOSE_WAIT.
+        (Some(ECONNRESET), _) | (Some(EPIPE), TcpState::CloseWait) => EndCause::ResetRemote,
+        (Some(ETIMEDOUT), _) => EndCause::Timeout,
+        // `tcp_abort`: `ss -K`, an interface or namespace that went away.
+        (Some(ECONNABORTED), _) => EndCause::ResetLocal,
+        (Some(0), TcpState::LastAck) => EndCause::Fin,
+        // `close` with linger 0 or unread data, `connect(AF_UNSPEC)`, data after close (`tcp_rcv_state_process`).
+        (Some(0), TcpState::Established | TcpState::CloseWait | TcpState::FinWait1 | TcpState::SynRecv) => {
+            EndCause::ResetLocal
+        }
+        // FIN_WAIT2 and CLOSING -> CLOSE is most often the swap to a time-wait socket, which is no end.
+        _ => EndCause::Unknown,
+    })
+}
+
+/// Who closed first, as far as this transition tells.
+pub fn closed_by(transition: &Transition) -> Option<ClosedBy> {
+    match (transition.old, transition.new) {
+        (TcpState::Established | TcpState::SynRecv, TcpState::FinWait1) => Some(ClosedBy::Local),
+        (TcpState::Established | TcpState::SynRecv, TcpState::CloseWait) => Some(ClosedBy::Remote),
+        _ => match end_cause(transition)? {
+            EndCause::ResetLocal => Some(ClosedBy::Local),
+            EndCause::ResetRemote | EndCause::Refused => Some(ClosedBy::Remote),
+            EndCause::Fin | EndCause::Timeout | EndCause::Unknown => None,
+        },
+    }
+}

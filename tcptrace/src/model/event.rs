@@ -1,0 +1,188 @@
+//! What sources tell the model.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::{NonZeroU16, NonZeroU32, NonZeroU64},
+};
+
+use super::state::TcpState;
+
+/// A moment of `CLOCK_MONOTONIC` in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KtimeNs(pub u64);
+
+impl KtimeNs {
+    /// Nanoseconds since `earlier`, `None` when `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Option<u64> {
+        self.0.checked_sub(earlier.0)
+    }
+}
+
+/// The identity of a socket: its cookie, or, where the kernel gives none, its address.
+///
+/// A cookie names a connection from the request socket to the time-wait socket and is never used twice. An
+/// address is recycled by the slab; the table begins a new life when one is born under a known address.
+/// The two never collide: kernel addresses have the top bit set on all 64-bit architectures, cookies are counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketKey(u64);
+
+impl SocketKey {
+    const ADDRESS: u64 = 1 << 63;
+
+    /// A key from the kernel's socket cookie.
+    pub const fn from_cookie(cookie: NonZeroU64) -> Self {
+        Self(cookie.get() & !Self::ADDRESS)
+    }
+
+    /// A key from the address of the `struct sock`.
+    pub const fn from_address(sk: u64) -> Self {
+        Self(sk | Self::ADDRESS)
+    }
+
+    /// The cookie, `None` when the key is an address.
+    pub const fn cookie(self) -> Option<NonZeroU64> {
+        if self.0 & Self::ADDRESS == 0 { NonZeroU64::new(self.0) } else { None }
+    }
+}
+
+/// The socket's address family. A v4 client of a dual-stack listener is `V6` with a v4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `AF_INET`
+    V4,
+    /// `AF_INET6`
+    V6,
+}
+
+impl Family {
+    /// 4 or 6.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+}
+
+/// One side of a connection as far as it is known. v4-mapped addresses are held as v4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The address; `None` when the kernel has not set it yet.
+    pub addr: Option<IpAddr>,
+    /// The port, host order; `None` when it is not bound or not known yet.
+    pub port: Option<NonZeroU16>,
+}
+
+impl Endpoint {
+    /// What `self` and the later `other` know together.
+    #[must_use]
+    pub fn updated_by(self, other: Self) -> Self {
+        Self { addr: other.addr.or(self.addr), port: other.port.or(self.port) }
+    }
+}
+
+/// The address that 16 raw bytes stand for; a v4-mapped one is v4.
+pub fn canonical(family: Family, bytes: [u8; 16]) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        Family::V6 => Ipv6Addr::from(bytes).to_canonical(),
+    }
+}
+
+/// A task's name as the kernel holds it: up to 15 bytes of anything (`prctl(PR_SET_NAME)`), so hostile input.
+/// It has no `Display` on purpose: see `output::escape`.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Comm(pub [u8; 16]);
+
+impl Comm {
+    /// The name without its padding.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl From<&str> for Comm {
+    /// The first 15 bytes of `name`, as the kernel would keep them.
+    fn from(name: &str) -> Self {
+        let mut comm = [0; 16];
+        for (to, from) in comm.iter_mut().take(15).zip(name.bytes()) {
+            *to = from;
+        }
+        Self(comm)
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Comm(\"{}\")", self.bytes().escape_ascii())
+    }
+}
+
+/// A process that owns a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Process id (the kernel's tgid) in the initial pid namespace.
+    pub pid: NonZeroU32,
+    /// Name of the thread that made the call.
+    pub comm: Comm,
+}
+
+/// A socket went from one state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// When.
+    pub ts: KtimeNs,
+    /// Which socket.
+    pub key: SocketKey,
+    /// Its address family.
+    pub family: Family,
+    /// An MPTCP-level socket, not a TCP one.
+    pub mptcp: bool,
+    /// Our side.
+    pub local: Endpoint,
+    /// The peer's side.
+    pub remote: Endpoint,
+    /// The state it leaves.
+    pub old: TcpState,
+    /// The state it enters.
+    pub new: TcpState,
+    /// Inode of the network namespace.
+    pub netns: Option<NonZeroU32>,
+    /// `sk_uid`.
+    pub uid: Option<u32>,
+    /// `sk_err`: `Some(0)` is "no error", `None` is "not known".
+    pub error: Option<u16>,
+    /// The owner; only where the current task is the owner.
+    pub task: Option<Task>,
+}
+
+/// Where records were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LostAt {
+    /// The ring buffer was full.
+    Ring,
+    /// A record could not be decoded.
+    Decode,
+}
+
+impl LostAt {
+    /// The word in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Decode => "decode",
+        }
+    }
+}
+
+/// Records that were made but did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// When it was noticed. All of them were lost before that.
+    pub noticed: KtimeNs,
+    /// How many, at least 1.
+    pub count: u64,
+    /// Where.
+    pub at: LostAt,
+}

@@ -1,0 +1,70 @@
+//! Which transitions are asked for.
+
+use super::{
+    connection::Role,
+    event::Family,
+    filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
+    state::TcpState::{Close, Listen},
+    table::Observation,
+};
+
+/// A conjunction of conditions; an absent one holds for everything.
+///
+/// A condition that cannot be decided yet (a client's port before it is bound, the owner of a connection before it
+/// is known) holds: an event too many can be seen, a missing one cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The socket's family.
+    pub family: Option<Family>,
+    /// Owner's process id.
+    pub pids: Option<PidList>,
+    /// Owner's name.
+    pub comms: Option<CommList>,
+    /// Local port.
+    pub local_ports: Option<PortList>,
+    /// Remote port.
+    pub remote_ports: Option<PortList>,
+    /// The service's port, whichever side it is on.
+    pub service_ports: Option<PortList>,
+    /// Local address.
+    pub local_networks: Option<NetworkList>,
+    /// Remote address.
+    pub remote_networks: Option<NetworkList>,
+    /// The state that is left or entered.
+    pub states: Option<StateSet>,
+}
+
+impl Filter {
+    /// Whether the observed transition is asked for.
+    pub fn keeps(&self, observed: &Observation<'_>) -> bool {
+        let connection = &observed.connection;
+        let (local, remote) = (connection.local, connection.remote);
+        // A listener has no peer and never will: that is decided.
+        let is_listener =
+            matches!((observed.transition.old, observed.transition.new), (_, Listen) | (Listen, Close));
+        let is_service = |ports: &PortList| match connection.role {
+            Some(Role::Server) => ports.may_contain(local.port),
+            Some(Role::Client) => ports.may_contain(remote.port),
+            None => ports.may_contain(local.port) || ports.may_contain(remote.port),
+        };
+        holds(self.family.as_ref(), |family| connection.family == *family)
+            && holds(self.states.as_ref(), |states| {
+                states.contains(observed.transition.old) || states.contains(observed.transition.new)
+            })
+            && holds(self.local_ports.as_ref(), |ports| ports.may_contain(local.port))
+            && holds(self.remote_ports.as_ref(), |ports| !is_listener && ports.may_contain(remote.port))
+            && holds(self.service_ports.as_ref(), is_service)
+            && holds(self.local_networks.as_ref(), |networks| networks.may_contain(local.addr))
+            && holds(self.remote_networks.as_ref(), |networks| {
+                !is_listener && networks.may_contain(remote.addr)
+            })
+            && holds(self.pids.as_ref(), |pids| connection.owner.is_none_or(|owner| pids.contains(owner.pid)))
+            && holds(self.comms.as_ref(), |comms| {
+                connection.owner.is_none_or(|owner| comms.contains(owner.comm))
+            })
+    }
+}
+
+fn holds<T>(condition: Option<&T>, decide: impl FnOnce(&T) -> bool) -> bool {
+    condition.is_none_or(decide)
+}

@@ -1,0 +1,21 @@
+//! The pure model: what the events mean. No clock, no file descriptor, no aya, no tokio: time arrives in the
+//! event, and live, replayed and synthetic events take the same way.
+
+pub mod connection;
+pub mod dwell;
+pub mod ending;
+pub mod event;
+pub mod filter;
+pub mod filter_lists;
+pub mod state;
+pub mod table;
+
+pub use self::{
+    connection::{Connection, Origin, Role},
+    dwell::Dwell,
+    ending::{ClosedBy, EndCause},
+    event::{Comm, Endpoint, Family, KtimeNs, Lost, LostAt, SocketKey, Task, Transition},
+    filter::Filter,
+    state::TcpState,
+    table::{Counters, Limits, Observation, Table},
+};

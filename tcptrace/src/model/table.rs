@@ -1,0 +1,205 @@
+//! The table of connections: bounded, keyed by socket.
+
+use hashlink::LinkedHashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::{
+    connection::{Connection, Step},
+    dwell::{Dwell, Since},
+    event::{KtimeNs, Lost, SocketKey, Transition},
+    state::TcpState,
+};
+
+/// Insertion-ordered, so that the front is the oldest. Keys are the kernel's counters and addresses, not input
+/// of a peer: a fast hash is safe.
+type Ordered = LinkedHashMap<SocketKey, Connection, FxBuildHasher>;
+
+/// How much the table may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections, live and closed together, at least 1.
+    pub max_connections: usize,
+    /// Closed ones that are remembered; the oldest are forgotten first.
+    pub max_closed: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_connections: 1_000_000, max_closed: 10_000 }
+    }
+}
+
+/// What the table has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Transitions taken in.
+    pub transitions: u64,
+    /// Lives begun. Always `closed + evicted + live`.
+    pub opened: u64,
+    /// Lives ended, those whose end was missed included.
+    pub closed: u64,
+    /// Live connections given up because the table was full.
+    pub evicted: u64,
+    /// Transitions whose old state was not the one the connection was in: events are missing.
+    pub gaps: u64,
+    /// Transitions that no kernel is known to make.
+    pub illegal: u64,
+    /// Transitions that lie before the last one of their socket.
+    pub backwards: u64,
+    /// Records that were made but did not arrive.
+    pub lost: u64,
+}
+
+/// What one transition told.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The transition itself.
+    pub transition: &'a Transition,
+    /// Its connection, after the transition.
+    pub connection: Connection,
+    /// Time spent in the old state, `None` when unknown.
+    pub dwell: Option<Dwell>,
+}
+
+/// All connections that are known.
+#[derive(Debug)]
+pub struct Table {
+    live: Ordered,
+    closed: Ordered,
+    limits: Limits,
+    counters: Counters,
+    /// A connection that is not in the table has not changed since this moment.
+    horizon: KtimeNs,
+    /// The last moment at which a loss was noticed.
+    lost_until: Option<KtimeNs>,
+}
+
+impl Table {
+    /// An empty table. `started` is a moment at which tracing was already on: a connection that first shows up
+    /// later in a state that it did not just enter has been in that state since then at least.
+    pub fn new(started: KtimeNs, limits: Limits) -> Self {
+        let limits = Limits { max_connections: limits.max_connections.max(1), ..limits };
+        Self {
+            live: Ordered::default(),
+            closed: Ordered::default(),
+            limits,
+            counters: Counters::default(),
+            horizon: started,
+            lost_until: None,
+        }
+    }
+
+    /// Takes a transition in.
+    pub fn apply<'a>(&mut self, transition: &'a Transition) -> Observation<'a> {
+        let Transition { key, old, new, .. } = *transition;
+        self.counters.transitions += 1;
+        self.counters.illegal += u64::from(!old.leads_to(new));
+        let begins = old.begins_life(new);
+
+        let known = if begins { None } else { self.live.to_back(&key) };
+        let (step, connection) = if let Some(connection) = known {
+            self.counters.gaps += u64::from(connection.state != old);
+            if let Some(lost) = self.lost_until
+                && lost >= connection.since_ns()
+                && (connection.state != old || is_reentered(old))
+            {
+                // Whatever happened unseen was over when the loss was noticed: since then it is in `old`.
+                connection.resume(old, Some(lost).filter(|lost| *lost <= transition.ts));
+            }
+            (connection.step(transition), *connection)
+        } else {
+            let (step, connection) = self.begin(transition, begins);
+            self.live.insert(key, connection);
+            (step, connection)
+        };
+        self.counters.backwards += u64::from(step.is_backwards);
+        if connection.state == TcpState::Close {
+            self.live.remove(&key);
+            self.closed.insert(key, connection);
+            self.counters.closed += 1;
+        }
+        self.make_room(transition.ts);
+        Observation { transition, connection, dwell: step.dwell }
+    }
+
+    /// Begins a life: at its birth, or in the middle when the birth was not seen.
+    fn begin(&mut self, transition: &Transition, is_birth: bool) -> (Step, Connection) {
+        self.counters.opened += 1;
+        if self.live.remove(&transition.key).is_some() {
+            // A new life under a key that was alive: the end of the old one was missed.
+            self.counters.gaps += 1;
+            self.counters.closed += 1;
+        }
+        let closed_at = self.closed.remove(&transition.key).map(|before| before.since_ns());
+        let is_lost_since = |moment: KtimeNs| self.lost_until.is_some_and(|lost| lost >= moment);
+        let (since, since_ns) = match (transition.old, closed_at) {
+            // The same socket connects again: its time in CLOSE is known. Under an address it may be another one.
+            (TcpState::Close, Some(closed))
+                if transition.key.cookie().is_some() && !is_lost_since(closed) =>
+            {
+                (Since::Exact, closed)
+            }
+            (TcpState::Close, _) => (Since::Unknown, KtimeNs(0)),
+            _ if is_birth => (Since::Unknown, KtimeNs(0)),
+            // Nothing happened to it since the horizon, or we would know it.
+            _ if transition.ts > self.horizon && closed_at.is_none_or(|closed| closed <= self.horizon) => {
+                (Since::AtLeast, self.horizon)
+            }
+            _ => (Since::Unknown, KtimeNs(0)),
+        };
+        let mut connection = Connection::begin(transition, since, since_ns);
+        (connection.step(transition), connection)
+    }
+
+    /// Keeps the limits: first the oldest closed ones go, then those that were idle for longest.
+    fn make_room(&mut self, now: KtimeNs) {
+        let Limits { max_connections, max_closed } = self.limits;
+        let room_for_closed = max_closed.min(max_connections.saturating_sub(self.live.len()));
+        while self.closed.len() > room_for_closed {
+            self.closed.pop_front();
+        }
+        while self.live.len() > max_connections {
+            self.live.pop_front();
+            self.counters.evicted += 1;
+            // Should it show up again, all we know is that nothing happened to it since now.
+            self.horizon = self.horizon.max(now);
+        }
+    }
+
+    /// Records were lost: what is not in the table is known only from here on.
+    pub fn lost(&mut self, lost: &Lost) {
+        self.counters.lost += lost.count;
+        self.horizon = self.horizon.max(lost.noticed);
+        self.lost_until = self.lost_until.max(Some(lost.noticed));
+    }
+
+    /// What was counted.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connections that are alive.
+    pub fn live(&self) -> impl ExactSizeIterator<Item = (&SocketKey, &Connection)> {
+        self.live.iter()
+    }
+
+    /// Connections that are closed and remembered, oldest first.
+    pub fn closed(&self) -> impl ExactSizeIterator<Item = (&SocketKey, &Connection)> {
+        self.closed.iter()
+    }
+
+    /// Connections in the table, live and closed.
+    pub fn len(&self) -> usize {
+        self.live.len() + self.closed.len()
+    }
+
+    /// Whether the table holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// States that one socket can be in more than once, by connecting or listening again.
+const fn is_reentered(state: TcpState) -> bool {
+    matches!(state, TcpState::Close | TcpState::SynSent | TcpState::Listen)
+}

@@ -1,0 +1,92 @@
+//! What a run has seen, at its end.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::model::Counters;
+
+/// The summary of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Transitions received.
+    pub events: u64,
+    /// Transitions that the filter let through.
+    pub shown: u64,
+    /// Records that were made but did not arrive.
+    pub lost: u64,
+    /// Connections that were read when tracing began.
+    pub seeded: u64,
+    /// Lives begun: `closed + live + evicted`.
+    pub opened: u64,
+    /// Lives ended.
+    pub closed: u64,
+    /// Alive at the end.
+    pub live: u64,
+    /// Live connections given up because the table was full.
+    pub evicted: u64,
+    /// Transitions whose old state was not the one the connection was in.
+    pub gaps: u64,
+    /// Transitions that no kernel is known to make.
+    pub illegal: u64,
+    /// Transitions that lie before the last one of their socket.
+    pub backwards: u64,
+    /// How time-wait and half-open sockets are seen.
+    pub lifecycle: &'static str,
+    /// The hook in use.
+    pub hook: &'static str,
+    /// How long tracing was on, in seconds.
+    pub duration_s: f64,
+    /// CPU time that tcptrace itself used, in seconds.
+    pub cpu_s: f64,
+}
+
+impl Summary {
+    /// The part that comes from the table.
+    #[must_use]
+    pub fn new(counters: &Counters, live: usize) -> Self {
+        Self {
+            events: counters.transitions,
+            shown: 0,
+            lost: counters.lost,
+            seeded: 0,
+            opened: counters.opened,
+            closed: counters.closed,
+            live: live as u64,
+            evicted: counters.evicted,
+            gaps: counters.gaps,
+            illegal: counters.illegal,
+            backwards: counters.backwards,
+            lifecycle: "off",
+            hook: "none",
+            duration_s: 0.0,
+            cpu_s: 0.0,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    /// One line; what is zero and need not be zero to be well is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, shown, lost, opened, closed, live, .. } = self;
+        write!(
+            f,
+            "{events} events ({shown} shown), {lost} lost; connections: {opened} seen, {closed} closed, {live} live"
+        )?;
+        for (count, what) in [
+            (self.evicted, "evicted"),
+            (self.gaps, "with missing events"),
+            (self.illegal, "illegal transitions"),
+            (self.backwards, "out of order"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        write!(
+            f,
+            "; {:.1} s, own CPU {:.2} s, hook {}, lifecycle {}",
+            self.duration_s, self.cpu_s, self.hook, self.lifecycle
+        )
+    }
+}

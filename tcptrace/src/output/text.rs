@@ -1,0 +1,164 @@
+//! A line a transition, for people: `TIME PID COMM IP LADDR LPORT RADDR RPORT OLDSTATE -> NEWSTATE MS`.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    num::NonZero,
+};
+
+use anstyle::{AnsiColor, Color, Style};
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{LineFormat, Moment, Summary, escape};
+use crate::model::{ClosedBy, Dwell, EndCause, Lost, LostAt, Observation, Role, TcpState};
+
+/// How the lines look.
+#[derive(Clone, Debug)]
+pub struct TextOptions {
+    /// Names of the columns first.
+    pub header: bool,
+    /// Colours.
+    pub color: bool,
+    /// More columns and room for v6 addresses.
+    pub wide: bool,
+    /// Wall clock in this zone instead of seconds since the start.
+    pub wall_clock: Option<TimeZone>,
+}
+
+/// Writes text lines.
+#[derive(Debug)]
+pub struct Text<W> {
+    out: W,
+    options: TextOptions,
+}
+
+impl<W: Write> Text<W> {
+    /// Writes to `out`, which should be buffered.
+    pub const fn new(out: W, options: TextOptions) -> Self {
+        Self { out, options }
+    }
+
+    const fn address_width(&self) -> usize {
+        if self.options.wide { 39 } else { 15 }
+    }
+
+    fn time(&self, at: Moment) -> String {
+        match &self.options.wall_clock {
+            None => {
+                let micros = at.elapsed_ns / 1000;
+                format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+            }
+            Some(zone) => Timestamp::from_nanosecond(at.unix_ns).map_or_else(
+                |_| "-".to_owned(),
+                |moment| moment.to_zoned(zone.clone()).strftime("%H:%M:%S%.6f").to_string(),
+            ),
+        }
+    }
+}
+
+/// The value, or `-`.
+fn known(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Milliseconds with microseconds, a lower bound marked.
+fn milliseconds(dwell: Option<Dwell>) -> String {
+    let Some(dwell) = dwell else { return "-".to_owned() };
+    let micros = dwell.ns() / 1000;
+    let mark = if matches!(dwell, Dwell::AtLeast(_)) { ">=" } else { "" };
+    format!("{mark}{}.{:03}", micros / 1000, micros % 1000)
+}
+
+/// Colours follow what an operator looks for: who has yet to act, and what ended badly.
+fn style(state: TcpState, cause: Option<EndCause>) -> Style {
+    let color = match (state, cause) {
+        (TcpState::Established, _) => AnsiColor::Green,
+        (TcpState::CloseWait | TcpState::LastAck, _) => AnsiColor::Yellow,
+        (TcpState::SynSent | TcpState::SynRecv | TcpState::Listen, _) => AnsiColor::Cyan,
+        (TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::TimeWait, _) => {
+            AnsiColor::Blue
+        }
+        (_, Some(EndCause::ResetLocal | EndCause::ResetRemote | EndCause::Refused | EndCause::Timeout)) => {
+            AnsiColor::Red
+        }
+        (TcpState::Close, _) => return Style::new().dimmed(),
+    };
+    Style::new().fg_color(Some(Color::Ansi(color)))
+}
+
+impl<W: Write> LineFormat for Text<W> {
+    fn begin(&mut self) -> io::Result<()> {
+        if !self.options.header {
+            return Ok(());
+        }
+        let width = self.address_width();
+        let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
+        write!(
+            self.out,
+            "{:<time_width$} {:>7} {:<15} {:>2} {:<width$} {:>5} {:<width$} {:>5} {:<11} -> {:<11} {:>12}",
+            "TIME", "PID", "COMM", "IP", "LADDR", "LPORT", "RADDR", "RPORT", "OLDSTATE", "NEWSTATE", "MS"
+        )?;
+        if self.options.wide {
+            write!(
+                self.out,
+                " {:<6} {:<6} {:<12} {:>10} {:>10} {:>8} {:<8}",
+                "ROLE", "CLOSER", "CAUSE", "UID", "NETNS", "COOKIE", "ORIGIN"
+            )?;
+        }
+        writeln!(self.out)
+    }
+
+    fn transition(&mut self, at: Moment, observed: &Observation<'_>) -> io::Result<()> {
+        let Observation { transition, connection, dwell } = observed;
+        let width = self.address_width();
+        let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
+        let style =
+            if self.options.color { style(transition.new, connection.end_cause) } else { Style::new() };
+        write!(
+            self.out,
+            "{:<time_width$} {:>7} {:<15} {:>2} {:<width$} {:>5} {:<width$} {:>5} {:<11} -> {style}{:<11}{style:#} {:>12}",
+            self.time(at),
+            known(connection.owner.map(|owner| owner.pid)),
+            known(connection.owner.as_ref().map(|owner| escape::comm_word(&owner.comm))),
+            connection.family.number(),
+            known(connection.local.addr),
+            known(connection.local.port),
+            known(connection.remote.addr),
+            known(connection.remote.port),
+            transition.old,
+            transition.new,
+            milliseconds(*dwell),
+        )?;
+        if self.options.wide {
+            write!(
+                self.out,
+                " {:<6} {:<6} {:<12} {:>10} {:>10} {:>8} {:<8}",
+                known(connection.role.map(Role::name)),
+                known(connection.closed_by.map(ClosedBy::name)),
+                known(connection.end_cause.map(EndCause::name)),
+                known(connection.uid()),
+                known(connection.netns),
+                // As `ss -e` shows it after `sk:`.
+                known(transition.key.cookie().map(NonZero::get).map(|cookie| format!("{cookie:x}"))),
+                connection.origin.name(),
+            )?;
+        }
+        writeln!(self.out)
+    }
+
+    fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()> {
+        let reason = match lost.at {
+            LostAt::Ring => "the ring buffer was full, see --ring-size",
+            LostAt::Decode => "they could not be decoded",
+        };
+        writeln!(self.out, "# {} lost {} records: {reason}", self.time(at), lost.count)
+    }
+
+    fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,167 @@
+//! Why tracing cannot start, and what the person at the terminal can do about it.
+
+use std::{error::Error as _, io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use thiserror::Error;
+
+/// Tracing cannot start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Capabilities are missing.
+    #[error(
+        "tracing needs {what}, which this process does not have; run it with sudo, or give the binary the \
+         capabilities: sudo setcap cap_bpf,cap_perfmon=ep $(command -v tcptrace)"
+    )]
+    Capabilities {
+        /// Each with what it is for.
+        what: String,
+    },
+    /// The kernel refuses although the capabilities are there.
+    #[error(
+        "the kernel refused to {what} although the capabilities are there (EPERM); usual reasons: kernel lockdown in \
+         confidentiality mode (cat /sys/kernel/security/lockdown), a container whose seccomp profile forbids bpf(2), \
+         or, before Linux 5.11, a low limit on locked memory (ulimit -l unlimited)"
+    )]
+    Refused {
+        /// The operation.
+        what: &'static str,
+    },
+    /// No ring buffers.
+    #[error(
+        "this kernel ({release}) has no BPF ring buffers; tcptrace needs Linux 5.8 or a vendor kernel that has them"
+    )]
+    TooOld {
+        /// `uname -r`
+        release: String,
+    },
+    /// `--ring-size` is not one that the kernel takes.
+    #[error("the kernel made no ring buffer of {size} bytes: {source}; choose another --ring-size")]
+    Ring {
+        /// Bytes asked for.
+        size: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No type information.
+    #[error("no BTF: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF, or use --hook classic")]
+    Btf(#[from] BtfProblem),
+    /// No tracefs.
+    #[error(
+        "the classic tracepoint needs tracefs, which is not mounted and could not be mounted ({0}); \
+         mount it: sudo mount -t tracefs tracefs /sys/kernel/tracing"
+    )]
+    Tracefs(io::Error),
+    /// A file of tracefs cannot be read.
+    #[error(
+        "cannot read {path}: {source}; the kernel needs CONFIG_FTRACE and Linux 4.16, and tracefs is for root"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The tracepoint's record is not understood.
+    #[error("{path}: {problem}: this kernel's tracepoint is not understood")]
+    Layout {
+        /// The `format` file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: super::format::FormatError,
+    },
+    /// Anything else that the kernel or the loader says.
+    #[error("cannot {what}: {source}")]
+    Load {
+        /// The operation.
+        what: &'static str,
+        /// The loader's words, the verifier's included.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The reactor could not take the ring.
+    #[error("cannot wait for the ring buffer: {0}")]
+    Poll(io::Error),
+    /// The embedded object lacks a part: a defect of this build.
+    #[error("the embedded BPF object has no `{0}`: this build of tcptrace is broken")]
+    Object(&'static str),
+}
+
+/// What is wrong with the kernel's BTF.
+#[derive(Debug, Error)]
+pub enum BtfProblem {
+    /// Not there or not readable.
+    #[error("{path} cannot be read ({source})")]
+    Unreadable {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        source: btf_rs::Error,
+    },
+    /// A member is missing or not what it should be.
+    #[error("{member} is {found}, not {wanted}")]
+    Member {
+        /// `struct.member.member`
+        member: String,
+        /// What the BTF says.
+        found: String,
+        /// What the kernel half expects.
+        wanted: String,
+    },
+}
+
+impl OpenError {
+    /// From a failed load or attach.
+    pub(super) fn from_aya(what: &'static str, ring_size: u32, error: impl Into<EbpfError>) -> Self {
+        let error = error.into();
+        if let EbpfError::MapError(MapError::CreateError { name, io_error }) = &error
+            && name == "EVENTS"
+            && io_error.kind() == io::ErrorKind::InvalidInput
+        {
+            // EINVAL: the map type is unknown. A size the kernel does not take gives ENOMEM or E2BIG.
+            return Self::TooOld {
+                release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            };
+        }
+        match io_error_of(&error) {
+            Some(io_error) if io_error.kind() == io::ErrorKind::PermissionDenied => Self::Refused { what },
+            Some(io_error) if matches!(&error, EbpfError::MapError(MapError::CreateError { name, .. }) if name == "EVENTS") => {
+                Self::Ring { size: ring_size, source: io::Error::new(io_error.kind(), io_error.to_string()) }
+            }
+            _ => Self::Load { what, source: full_text(&error).into() },
+        }
+    }
+}
+
+/// The system's answer at the bottom of an error.
+fn io_error_of(error: &EbpfError) -> Option<&io::Error> {
+    let direct = match error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. })
+        | EbpfError::ProgramError(ProgramError::LoadError { io_error, .. }) => Some(io_error),
+        EbpfError::ProgramError(ProgramError::SyscallError(call)) => Some(&call.io_error),
+        _ => None,
+    };
+    direct.or_else(|| {
+        let mut source = error.source();
+        while let Some(error) = source {
+            if let Some(io_error) = error.downcast_ref() {
+                return Some(io_error);
+            }
+            source = error.source();
+        }
+        None
+    })
+}
+
+/// An error with its causes.
+fn full_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,61 @@
+//! The capabilities that tracing needs, and how they are given up.
+
+use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::error::OpenError;
+
+/// Capability and what it is for.
+const NEEDED: [(Capability, &str); 2] = [
+    (Capability::CAP_BPF, "to load BPF programs and make their maps"),
+    (Capability::CAP_PERFMON, "to attach to kernel tracepoints and read kernel memory"),
+];
+
+/// Checks that the needed capabilities are effective. `CAP_SYS_ADMIN` stands for both.
+pub(super) fn check() -> Result<(), OpenError> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    if has(Capability::CAP_SYS_ADMIN) {
+        return Ok(());
+    }
+    let missing: Vec<String> = NEEDED
+        .iter()
+        .filter(|(capability, _)| !has(*capability))
+        .map(|(capability, purpose)| format!("{capability} ({purpose})"))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(OpenError::Capabilities { what: missing.join(" and ") }) }
+}
+
+/// Before Linux 5.11 maps count against the limit on locked memory, which is low by default.
+pub(super) fn raise_memlock() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!("the limit on locked memory stays as it is: {error}");
+    }
+}
+
+/// Gives up every capability for good, but for CAP_BPF where this kernel wants it for reading a map.
+///
+/// Until Linux 5.18 `bpf(2)` as a whole is closed to the unprivileged when `kernel.unprivileged_bpf_disabled` is
+/// set; later ones let the holder of a descriptor go on. `can_read_maps` finds out.
+///
+/// Capabilities belong to threads: call it before any other thread is started.
+pub(super) fn drop_all(can_read_maps: impl Fn() -> bool) -> Result<(), CapsError> {
+    let is_bpf_permitted = caps::has_cap(None, CapSet::Permitted, Capability::CAP_BPF)?;
+    // The bounding set keeps a child of root from getting them back; shrinking it needs CAP_SETPCAP itself.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Effective)?;
+    let kept: CapsHashSet = is_bpf_permitted.then_some(Capability::CAP_BPF).into_iter().collect();
+    caps::set(None, CapSet::Permitted, &kept)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    if can_read_maps() {
+        caps::clear(None, CapSet::Permitted)?;
+        tracing::info!("all capabilities dropped");
+    } else if is_bpf_permitted {
+        caps::set(None, CapSet::Effective, &kept)?;
+        tracing::info!("all capabilities dropped but CAP_BPF: this kernel wants it for reading a map");
+    }
+    Ok(())
+}

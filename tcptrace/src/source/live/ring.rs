@@ -1,0 +1,163 @@
+//! Reading the ring buffer.
+
+use std::{io, time::Duration};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{Hook, Settings, error::OpenError, object, privileges};
+use crate::{
+    model::{KtimeNs, Lost, LostAt},
+    source::{Batch, clock, decode::decode, poll},
+};
+
+/// Records taken at once, at most. Bounds the batch and how stale the count of lost records can be.
+const BATCH: usize = 4096;
+
+/// How long to leave the ring alone after records were read. The kernel wakes the reader only when the reader has
+/// caught up, so under load nobody is woken at all; a single record is still seen at once.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The kernel half, attached, and its ring buffer.
+pub struct Live {
+    ring: AsyncFd<RingBuf<MapData>>,
+    lost: PerCpuArray<MapData, u64>,
+    /// `None` once detached.
+    attached: Option<Ebpf>,
+    hook: Hook,
+    started: KtimeNs,
+    lost_before: u64,
+    malformed: u64,
+    reported: u64,
+    /// Records came with the last look.
+    is_busy: bool,
+}
+
+impl Live {
+    /// Loads and attaches the kernel half, then gives up the privileges that are not needed any more.
+    ///
+    /// # Errors
+    ///
+    /// What is missing and what to do about it.
+    pub fn open(settings: &Settings) -> Result<Self, OpenError> {
+        privileges::check()?;
+        privileges::raise_memlock();
+        let (mut ebpf, hook) = object::attach(settings)?;
+        let started = clock::now();
+        let ring = take_map(&mut ebpf, "EVENTS")?;
+        let ring = RingBuf::try_from(ring).map_err(|_| OpenError::Object("EVENTS"))?;
+        let lost = take_map(&mut ebpf, "LOST")?;
+        let lost = PerCpuArray::try_from(lost).map_err(|_| OpenError::Object("LOST"))?;
+        if settings.kernel_log {
+            pass_kernel_log(&mut ebpf)?;
+        }
+        let ring = poll::register(ring, Interest::READABLE).map_err(OpenError::Poll)?;
+        if let Err(error) = privileges::drop_all(|| lost.get(&0, 0).is_ok()) {
+            tracing::warn!("capabilities could not be dropped: {error}");
+        }
+        tracing::info!("attached: {}; ring buffer of {} bytes", hook.description(), settings.ring_size);
+        Ok(Self {
+            ring,
+            lost,
+            attached: Some(ebpf),
+            hook,
+            started,
+            lost_before: 0,
+            malformed: 0,
+            reported: 0,
+            is_busy: false,
+        })
+    }
+
+    /// The hook in use.
+    pub const fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// A moment at which tracing was already on.
+    pub const fn started(&self) -> KtimeNs {
+        self.started
+    }
+
+    /// Waits for events. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// The ring or the count of lost records cannot be read.
+    pub async fn next(&mut self, batch: &mut Batch) -> io::Result<()> {
+        loop {
+            if self.drain(batch)? {
+                self.is_busy = true;
+                return Ok(());
+            }
+            if self.is_busy {
+                self.is_busy = false;
+                tokio::time::sleep(PAUSE).await;
+            } else {
+                self.ring.readable_mut().await?.clear_ready();
+            }
+        }
+    }
+
+    /// Detaches: what comes after this is only what is still in the ring, see [`Self::drain`].
+    pub fn detach(&mut self) {
+        // Dropping the object closes the programs and their links.
+        self.attached = None;
+    }
+
+    /// Takes what is in the ring, up to a batch, without waiting. Returns whether there was anything.
+    ///
+    /// # Errors
+    ///
+    /// The count of lost records cannot be read.
+    pub fn drain(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        let ring = self.ring.get_mut();
+        let room = batch.transitions.len() + BATCH;
+        while batch.transitions.len() < room
+            && let Some(record) = ring.next()
+        {
+            match decode(&record) {
+                Ok(transition) => batch.transitions.push(transition),
+                Err(problem) => {
+                    tracing::debug!("malformed record: {problem}");
+                    self.malformed += 1;
+                }
+            }
+        }
+        // After the records and before they are used: whatever was lost before any of them is in the count.
+        let lost: u64 = self.lost.get(&0, 0).map_err(io::Error::other)?.iter().sum();
+        let noticed = clock::now();
+        for (count, at) in
+            [(lost - self.lost_before, LostAt::Ring), (self.malformed - self.reported, LostAt::Decode)]
+        {
+            if count > 0 {
+                batch.lost.push(Lost { noticed, count, at });
+            }
+        }
+        self.lost_before = lost;
+        self.reported = self.malformed;
+        Ok(!batch.is_empty())
+    }
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, OpenError> {
+    ebpf.take_map(name).ok_or(OpenError::Object(name))
+}
+
+/// Hands the kernel half's diagnostics (`-vv`) to our own log.
+fn pass_kernel_log(ebpf: &mut Ebpf) -> Result<(), OpenError> {
+    let logger = EbpfLogger::init(ebpf)
+        .map_err(|error| OpenError::Load { what: "read the kernel half's log", source: Box::new(error) })?;
+    let mut logger = poll::register(logger, Interest::READABLE).map_err(OpenError::Poll)?;
+    tokio::spawn(async move {
+        while let Ok(mut guard) = logger.readable_mut().await {
+            guard.get_inner_mut().flush();
+            guard.clear_ready();
+        }
+    });
+    Ok(())
+}

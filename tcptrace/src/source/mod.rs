@@ -1,0 +1,30 @@
+//! Where events come from.
+
+pub mod clock;
+pub mod decode;
+pub mod live;
+pub mod poll;
+
+use crate::model::{Lost, Transition};
+
+/// What a source hands over at once.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What was lost before any of the transitions below was noticed.
+    pub lost: Vec<Lost>,
+    /// In the order of the kernel's ring buffer.
+    pub transitions: Vec<Transition>,
+}
+
+impl Batch {
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.lost.clear();
+        self.transitions.clear();
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.transitions.is_empty()
+    }
+}
