@@ -1,6 +1,6 @@
 //! Values of flags that are not lists.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// A span of time: `90s`, `5m`, `1h 30m`, `500ms`, or a number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -12,6 +12,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|span| Duration::try_from(span).ok())
         .ok_or_else(accepted)
+}
+
+/// A number of connections, at least 1.
+pub(super) fn connections(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number of connections; accepted are numbers from 1"))
 }
 
 /// A size of the ring buffer in bytes: a power of two from 4 KiB to 1 GiB, with K, M or G.

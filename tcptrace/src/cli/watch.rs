@@ -37,7 +37,7 @@ pub struct WatchArgs {
     #[arg(long, help_heading = "Tracing")]
     mptcp: bool,
     /// Remember at most so many connections; the oldest closed, then the longest idle are given up and counted
-    #[arg(long, value_name = "N", default_value = "1000000", help_heading = "Tracing")]
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = values::connections, help_heading = "Tracing")]
     max_connections: NonZeroUsize,
     /// Size of the ring buffer between kernel and user space: a power of two from 4K to 1G
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = values::ring_size, help_heading = "Tracing")]

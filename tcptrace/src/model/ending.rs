@@ -85,14 +85,19 @@ pub fn end_cause(transition: &Transition) -> Option<EndCause> {
 }
 
 /// Who closed first, as far as this transition tells.
+///
+/// FIN_WAIT1 and what follows it are entered by our FIN, CLOSE_WAIT and LAST_ACK by the peer's (RFC 9293 figure 5),
+/// so any later transition tells it too when the first one was not seen.
 pub fn closed_by(transition: &Transition) -> Option<ClosedBy> {
-    match (transition.old, transition.new) {
-        (TcpState::Established | TcpState::SynRecv, TcpState::FinWait1) => Some(ClosedBy::Local),
-        (TcpState::Established | TcpState::SynRecv, TcpState::CloseWait) => Some(ClosedBy::Remote),
-        _ => match end_cause(transition)? {
-            EndCause::ResetLocal => Some(ClosedBy::Local),
-            EndCause::ResetRemote | EndCause::Refused => Some(ClosedBy::Remote),
-            EndCause::Fin | EndCause::Timeout | EndCause::Unknown => None,
-        },
-    }
+    use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck, TimeWait};
+    let by_state = |state| match state {
+        FinWait1 | FinWait2 | Closing | TimeWait => Some(ClosedBy::Local),
+        CloseWait | LastAck => Some(ClosedBy::Remote),
+        _ => None,
+    };
+    by_state(transition.old).or_else(|| by_state(transition.new)).or_else(|| match end_cause(transition)? {
+        EndCause::ResetLocal => Some(ClosedBy::Local),
+        EndCause::ResetRemote | EndCause::Refused => Some(ClosedBy::Remote),
+        EndCause::Fin | EndCause::Timeout | EndCause::Unknown => None,
+    })
 }

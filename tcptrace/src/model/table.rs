@@ -203,3 +203,129 @@ impl Table {
 const fn is_reentered(state: TcpState) -> bool {
     matches!(state, TcpState::Close | TcpState::SynSent | TcpState::Listen)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU16, NonZeroU64};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Endpoint, Family, LostAt};
+
+    #[derive(Clone, Debug)]
+    enum Input {
+        Transition(Transition),
+        Lost(Lost),
+    }
+
+    fn state() -> impl Strategy<Value = TcpState> {
+        (0..TcpState::ALL.len()).prop_map(|index| TcpState::ALL[index])
+    }
+
+    /// Any transition at all, legal or not, in any order of time, for a handful of sockets.
+    fn transition() -> impl Strategy<Value = Transition> {
+        (
+            0..50_u64,
+            1..6_u64,
+            any::<bool>(),
+            state(),
+            state(),
+            0..3_u16,
+            prop_oneof![Just(None), (0..200_u16).prop_map(Some)],
+        )
+            .prop_map(|(ts, socket, has_cookie, old, new, port, error)| Transition {
+                ts: KtimeNs(ts),
+                key: match NonZeroU64::new(socket) {
+                    Some(cookie) if has_cookie => SocketKey::from_cookie(cookie),
+                    _ => SocketKey::from_address(socket),
+                },
+                family: Family::V4,
+                mptcp: false,
+                local: Endpoint { addr: None, port: NonZeroU16::new(port) },
+                remote: Endpoint::default(),
+                old,
+                new,
+                netns: None,
+                uid: None,
+                error,
+                task: None,
+            })
+    }
+
+    fn input() -> impl Strategy<Value = Input> {
+        prop_oneof![
+            9 => transition().prop_map(Input::Transition),
+            1 => (0..50_u64, 1..9_u64).prop_map(|(noticed, count)| {
+                Input::Lost(Lost { noticed: KtimeNs(noticed), count, at: LostAt::Ring })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn lives_are_neither_lost_nor_invented_and_the_limits_hold(
+            inputs in proptest::collection::vec(input(), 0..300),
+            max_connections in 1..8_usize,
+            max_closed in 0..8_usize,
+            started in 0..50_u64,
+        ) {
+            let mut table = Table::new(KtimeNs(started), Limits { max_connections, max_closed });
+            for input in &inputs {
+                match input {
+                    Input::Lost(lost) => table.lost(lost),
+                    Input::Transition(transition) => {
+                        let observed = table.apply(transition);
+                        prop_assert_eq!(observed.connection.state, transition.new);
+                        // Nothing can have lasted longer than the time that there was.
+                        if let Some(dwell) = observed.dwell {
+                            prop_assert!(dwell.ns() <= transition.ts.0);
+                        }
+                    }
+                }
+                let counters = table.counters();
+                prop_assert_eq!(counters.opened, counters.closed + counters.evicted + table.live().len() as u64);
+                prop_assert!(table.len() <= max_connections);
+                prop_assert!(table.closed().len() <= max_closed);
+                prop_assert!(table.live().all(|(_, connection)| connection.state != TcpState::Close));
+                prop_assert!(table.closed().all(|(_, connection)| connection.state == TcpState::Close));
+            }
+        }
+
+        #[test]
+        fn with_nothing_missing_every_stay_is_exact_and_they_add_up(
+            stays in proptest::collection::vec(1..1_000_000_u64, 6),
+            started in 0..1000_u64,
+        ) {
+            use TcpState::{Close, Closing, Established, FinWait1, SynRecv, SynSent, TimeWait};
+            let life = [Close, SynSent, SynRecv, Established, FinWait1, Closing, TimeWait, Close];
+            let mut table = Table::new(KtimeNs(started), Limits::default());
+            let mut now = started;
+            for (index, pair) in life.windows(2).enumerate() {
+                now += index.checked_sub(1).map_or(5, |stay| stays[stay]);
+                let transition = Transition {
+                    ts: KtimeNs(now),
+                    key: SocketKey::from_address(1),
+                    family: Family::V6,
+                    mptcp: false,
+                    local: Endpoint::default(),
+                    remote: Endpoint::default(),
+                    old: pair[0],
+                    new: pair[1],
+                    netns: None,
+                    uid: None,
+                    error: Some(0),
+                    task: None,
+                };
+                table.apply(&transition);
+            }
+            let (_, connection) = table.closed().next().expect("the life is over");
+            let seen: Vec<_> = connection.history().iter().collect();
+            let expected: Vec<_> = life[1..7].iter().zip(&stays).map(|(state, ns)| (*state, Some(Dwell::Exact(*ns)))).collect();
+            prop_assert_eq!(seen, expected);
+            prop_assert!(!connection.is_truncated);
+            let counters = table.counters();
+            prop_assert_eq!((counters.gaps, counters.illegal, counters.backwards), (0, 0, 0));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line, without privileges: help, usage errors, exit codes.
+
+use std::{
+    error::Error,
+    process::{Command, Output, Stdio},
+};
+
+type Result = std::result::Result<(), Box<dyn Error>>;
+
+fn tcptrace(args: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_tcptrace"))
+        .args(args)
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_is_as_reviewed() -> Result {
+    for (name, args) in
+        [("help", &["--help"][..]), ("watch", &["watch", "--help"]), ("watch_short", &["watch", "-h"])]
+    {
+        let output = tcptrace(args)?;
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        assert!(output.stderr.is_empty(), "{name}");
+        insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, text(&output.stdout));
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_value_is_one_line_with_flag_value_and_what_is_accepted() -> Result {
+    for (args, flag, value, accepted) in [
+        (&["watch", "--lport", "80-x"][..], "--lport", "80-x", "80,443,8000-8100"),
+        (&["watch", "-L", "70000"], "--lport", "70000", "from 1 to 65535"),
+        (&["watch", "--state", "close-weight"], "--state", "close-weight", "CLOSE_WAIT"),
+        (&["watch", "--raddr", "10.0.0.0/40"], "--raddr", "10.0.0.0/40", "10.0.0.0/8"),
+        (&["watch", "-p", "init"], "--pid", "init", "numbers from 1"),
+        (
+            &["watch", "--comm", "a-name-that-is-too-long"],
+            "--comm",
+            "a-name-that-is-too-long",
+            "1 to 15 bytes",
+        ),
+        (&["watch", "--duration", "soon"], "--duration", "soon", "90s"),
+        (&["watch", "--ring-size", "5000"], "--ring-size", "5000", "powers of two"),
+        (&["watch", "--max-connections", "0"], "--max-connections", "0", "from 1"),
+        (&["watch", "-o", "xml"], "--output", "xml", "json"),
+        (&["watch", "--color", "red"], "--color", "red", "never"),
+        (&["watch", "--lport", "\u{1b}[31m"], "--lport", "\\u{1b}[31m", "80,443,8000-8100"),
+    ] {
+        let output = tcptrace(args)?;
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
+        for part in [flag, value, accepted] {
+            assert!(message.contains(part), "{args:?}: {part:?} is missing in {message}");
+        }
+        assert!(!message.contains('\u{1b}'), "{args:?}: {message:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn other_usage_errors_are_one_line_too() -> Result {
+    for args in [
+        &["watsch"][..],
+        &["watch", "--lports", "80"],
+        &["watch", "-4", "-6"],
+        &["watch", "--lport"],
+        &["watch", "80"],
+    ] {
+        let output = tcptrace(args)?;
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
+        assert!(message.starts_with("tcptrace: "), "{args:?}: {message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_command_shows_the_help_and_is_a_usage_error() -> Result {
+    let output = tcptrace(&[])?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("Usage: tcptrace"), "{}", text(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn the_version_is_the_workspaces() -> Result {
+    let output = tcptrace(&["--version"])?;
+    assert_eq!(text(&output.stdout), format!("tcptrace {}\n", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Scenarios: synthetic events in, lines and counters out, each a file `*.scn` beside this one.
+//!
+//! A file has two parts. Under `events`, a line each:
+//!
+//! ```text
+//! started 1.0                      moment at which tracing was on, in seconds of CLOCK_MONOTONIC
+//! limits CONNECTIONS CLOSED        how much the table may hold
+//! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N]
+//! lost TIME COUNT                  a loss, noticed at TIME
+//! ```
+//!
+//! SOCKET is `cN` (cookie) or `aN` (address: the kernel gave no cookie), an endpoint is `ADDR/PORT` with `-` for
+//! what is unknown. Under `expect`, the lines that `watch --wide` prints, and the counters of the table.
+//! With `UPDATE_SCENARIOS=1` the second part is written anew: read the difference before it is committed.
+
+use std::{
+    cell::RefCell,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use tcptrace::{
+    app::Pipeline,
+    model::{
+        Comm, Endpoint, Family, Filter, KtimeNs, Limits, Lost, LostAt, SocketKey, Task, TcpState, Transition,
+    },
+    output::{Csv, Json, LineFormat, Text, TextOptions},
+    source::{Batch, clock::WallClock},
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[test]
+fn scenarios() -> Result<()> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "scn"));
+    files.sort();
+    assert!(files.len() >= 10, "the scenarios are found: {files:?}");
+
+    let mut failed = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file)?;
+        let (input, expected) = text.split_once("expect\n").ok_or("a scenario has an `expect` part")?;
+        let got = run(input).map_err(|error| format!("{}: {error}", file.display()))?;
+        if std::env::var_os("UPDATE_SCENARIOS").is_some() {
+            fs::write(&file, format!("{input}expect\n{got}"))?;
+        } else if got != expected {
+            failed.push(format!("{}\nexpected:\n{expected}\ngot:\n{got}", file.display()));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
+/// Events of a scenario, one a batch.
+struct Scenario {
+    started: KtimeNs,
+    limits: Limits,
+    batches: Vec<Batch>,
+}
+
+impl Scenario {
+    /// Runs the events through model and output. Returns what was printed, and the pipeline before its end.
+    fn play(&self, format: impl FnOnce(Shared) -> Box<dyn LineFormat>) -> Result<(String, Pipeline)> {
+        let out = Shared::default();
+        // 2026-11-21T00:00:00Z at the boot of the machine.
+        let wall_clock = WallClock::with_offset_ns(1_795_219_200_000_000_000);
+        let mut pipeline =
+            Pipeline::begin(self.started, self.limits, Filter::default(), format(out.clone()), wall_clock)?;
+        for batch in &self.batches {
+            pipeline.take(batch, wall_clock)?;
+        }
+        let printed = String::from_utf8(out.0.borrow().clone())?;
+        Ok((printed, pipeline))
+    }
+}
+
+/// The events of a scenario file.
+fn read(input: &str) -> Result<Scenario> {
+    let mut started = KtimeNs(0);
+    let mut limits = Limits::default();
+    let mut batches = Vec::new();
+    for line in input.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["events"] => {}
+            ["started", time] => started = moment(time)?,
+            ["limits", connections, closed] => {
+                limits = Limits { max_connections: connections.parse()?, max_closed: closed.parse()? };
+            }
+            ["lost", time, count] => {
+                let lost = Lost { noticed: moment(time)?, count: count.parse()?, at: LostAt::Ring };
+                batches.push(Batch { lost: vec![lost], ..Batch::default() });
+            }
+            ["at", rest @ ..] => {
+                let transition = transition(rest).map_err(|error| format!("`{line}`: {error}"))?;
+                batches.push(Batch { transitions: vec![transition], ..Batch::default() });
+            }
+            _ => return Err(format!("`{line}` is not understood").into()),
+        }
+    }
+
+    Ok(Scenario { started, limits, batches })
+}
+
+/// What the scenario prints with `watch --wide`, and the counters.
+fn run(input: &str) -> Result<String> {
+    let options = TextOptions { header: false, color: false, wide: true, wall_clock: None };
+    let (printed, pipeline) = read(input)?.play(|out| Box::new(Text::new(out, options)))?;
+    // The columns are padded; editors and people do not see what is at the end of a line.
+    let mut printed: String = printed.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let counters = pipeline.table().counters();
+    let live = pipeline.table().live().len() as u64;
+    assert_eq!(
+        counters.opened,
+        counters.closed + counters.evicted + live,
+        "lives are neither lost nor invented"
+    );
+    writeln!(printed, "{counters:?} live {live} closed {}", pipeline.table().closed().len())?;
+    Ok(printed)
+}
+
+fn transition(words: &[&str]) -> Result<Transition> {
+    let [time, socket, family, local, remote, old, new, options @ ..] = words else {
+        return Err("words are missing".into());
+    };
+    let mut transition = Transition {
+        ts: moment(time)?,
+        key: match socket.split_at(1) {
+            ("c", number) => SocketKey::from_cookie(number.parse()?),
+            ("a", number) => SocketKey::from_address(number.parse()?),
+            _ => return Err("a socket is cN or aN".into()),
+        },
+        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        mptcp: false,
+        local: endpoint(local)?,
+        remote: endpoint(remote)?,
+        old: old.parse::<TcpState>()?,
+        new: new.parse::<TcpState>()?,
+        netns: None,
+        uid: None,
+        error: None,
+        task: None,
+    };
+    for option in options {
+        match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("task", task) => {
+                let (pid, comm) = task.split_once('/').ok_or("a task is PID/COMM")?;
+                transition.task = Some(Task { pid: pid.parse()?, comm: Comm::from(comm) });
+            }
+            ("err", errno) => transition.error = Some(errno.parse()?),
+            ("netns", inode) => transition.netns = Some(inode.parse()?),
+            ("uid", uid) => transition.uid = Some(uid.parse()?),
+            (other, _) => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    Ok(transition)
+}
+
+fn endpoint(text: &str) -> Result<Endpoint> {
+    let (addr, port) = text.split_once('/').ok_or("an endpoint is ADDR/PORT")?;
+    let is_known = |word: &str| word != "-";
+    Ok(Endpoint {
+        addr: Some(addr).filter(|addr| is_known(addr)).map(str::parse).transpose()?,
+        port: Some(port).filter(|port| is_known(port)).map(str::parse).transpose()?,
+    })
+}
+
+/// Seconds with up to nine decimals, exactly.
+fn moment(seconds: &str) -> Result<KtimeNs> {
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    Ok(KtimeNs(whole.parse::<u64>()? * 1_000_000_000 + format!("{fraction:0<9}").parse::<u64>()?))
+}
+
+/// Every format on the same events: a hostile name, a loss, a lower bound, an end with a cause.
+#[test]
+fn formats_are_as_reviewed() -> Result<()> {
+    let input = "
+        started 1.0
+        at 1.5 c1 4 0.0.0.0/80 -/- CLOSE LISTEN task=7/nginx uid=33 netns=4026531840 err=0
+        at 2.0 c2 6 2001:db8::1/- 2001:db8::2/443 CLOSE SYN_SENT task=10/a,\"b\"\x1b[2J uid=1000 netns=4026531840 err=0
+        at 2.1 c2 6 2001:db8::1/50001 2001:db8::2/443 SYN_SENT CLOSE uid=1000 netns=4026531840 err=111
+        lost 3.0 12
+        at 4.25 c3 6 192.0.2.1/22 192.0.2.9/51000 ESTABLISHED CLOSE_WAIT uid=0 netns=4026531840 err=0
+        at 5.0 a99 4 192.0.2.1/22 -/- LISTEN SYN_RECV
+    "
+    .replace("\\x1b", "\u{1b}");
+    let scenario = read(&input)?;
+    let text = |header, color, wide, wall_clock| {
+        move |out| {
+            Box::new(Text::new(out, TextOptions { header, color, wide, wall_clock })) as Box<dyn LineFormat>
+        }
+    };
+    let utc = || Some(jiff::tz::TimeZone::UTC);
+    for (name, (printed, mut pipeline)) in [
+        ("text", scenario.play(text(true, false, false, None))?),
+        ("text_wide_wall_clock", scenario.play(text(true, false, true, utc()))?),
+        ("text_color_no_header", scenario.play(text(false, true, false, None))?),
+        ("json", scenario.play(|out| Box::new(Json::new(out)))?),
+        ("csv", scenario.play(|out| Box::new(Csv::new(out, true)))?),
+        ("csv_no_header", scenario.play(|out| Box::new(Csv::new(out, false)))?),
+    ] {
+        insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, printed);
+        });
+        let control = printed
+            .chars()
+            .find(|c| c.is_control() && *c != '\n' && (*c != '\u{1b}' || !name.contains("color")));
+        assert_eq!(control, None, "{name}");
+        if name == "text" {
+            let summary = pipeline.end(KtimeNs(9_000_000_000), |summary| summary)?;
+            let both = format!("{summary}\n{}", serde_json::to_string_pretty(&summary)?);
+            insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false }, {
+                insta::assert_snapshot!("summary", both);
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A buffer that is read while a format still writes to it.
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
