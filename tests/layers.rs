@@ -70,13 +70,16 @@ fn the_rule_would_see_a_breach() {
     assert!(is_path_into("aya::maps::RingBuf", "aya"));
     assert!(is_path_into("std::time::Instant", "std::time"));
     assert!(is_path_into("crate::source", "crate::source"));
+    assert!(is_path_into("SystemTime::now", "SystemTime"));
     assert!(!is_path_into("playa::x", "aya"));
+    assert!(!is_path_into("tokio", "tokio"), "a process may be called so");
     assert!(!is_path_into("crate::sources", "crate::source"));
 }
 
-/// Whether `word` is the path `prefix` or leads through it.
+/// Whether `word` is the path `prefix` or leads through it. A crate's or a type's name alone is just a word.
 fn is_path_into(word: &str, prefix: &str) -> bool {
-    word.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    let is_path = prefix.contains("::");
+    word.strip_prefix(prefix).is_some_and(|rest| (is_path && rest.is_empty()) || rest.starts_with("::"))
 }
 
 fn sources(dir: &Path) -> Result<Vec<(String, String)>, Box<dyn Error>> {

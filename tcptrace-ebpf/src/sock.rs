@@ -10,7 +10,7 @@ use aya_ebpf::{
     cty::c_void,
     helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, generated::bpf_get_current_comm},
 };
-use tcptrace_common::AF_INET6;
+use tcptrace_common::{AF_INET6, tcp_state};
 
 /// Declares offsets that user space sets at load.
 macro_rules! offsets {
@@ -38,6 +38,8 @@ offsets! {
     SKC_NET,
     /// `net.ns.inum`, u32
     NET_NS_INUM,
+    /// `inet_sock.inet_sport`, u16, network order
+    INET_SPORT,
     /// `sock.sk_protocol`, u16 (Linux >= 5.6)
     SK_PROTOCOL,
     /// `sock.sk_uid`, u32
@@ -86,9 +88,21 @@ impl Sock {
         self.load(&SKC_FAMILY)
     }
 
+    /// The local port, 0 when the socket is not bound.
+    ///
+    /// `tcp_set_state` gives an automatic port back before it reports CLOSE (`inet_put_port` clears `skc_num`), but
+    /// `inet_sport` keeps it, as the classic tracepoint shows. That member lies behind `struct sock`, where a typed
+    /// load is refused.
     #[inline(always)]
-    pub(crate) fn local_port(self) -> u16 {
-        self.load(&SKC_NUM)
+    pub(crate) fn local_port(self, new_state: u8) -> u16 {
+        let port = self.load(&SKC_NUM);
+        if port != 0 || new_state != tcp_state::CLOSE {
+            return port;
+        }
+        // SAFETY: only an address is computed; the helper below checks it.
+        let field = unsafe { self.0.add(INET_SPORT.load() as usize) }.cast::<u16>();
+        // SAFETY: every TCP and MPTCP socket begins with a `struct inet_sock`; the helper fails on a bad address.
+        u16::from_be(unsafe { bpf_probe_read_kernel(field) }.unwrap_or(0))
     }
 
     #[inline(always)]

@@ -42,7 +42,7 @@ fn state_btf(ctx: BtfTracePointContext) -> i32 {
         raddr,
         netns: sk.netns(),
         uid: sk.uid(),
-        lport: sk.local_port(),
+        lport: sk.local_port(new),
         rport: sk.remote_port(),
         family,
         protocol,

@@ -114,7 +114,7 @@ fn run(input: &str) -> Result<String> {
     let options = TextOptions { header: false, color: false, wide: true, wall_clock: None };
     let (printed, pipeline) = read(input)?.play(|out| Box::new(Text::new(out, options)))?;
     // The columns are padded; editors and people do not see what is at the end of a line.
-    let mut printed: String = printed.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let mut printed = printed.lines().flat_map(|line| [line.trim_end(), "\n"]).collect::<String>();
     let counters = pipeline.table().counters();
     let live = pipeline.table().live().len() as u64;
     assert_eq!(

@@ -65,7 +65,7 @@ impl Stop {
             {
                 return;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             _ = self.interrupt.recv() => Reason::Signal,

@@ -162,6 +162,8 @@ pub struct Transition {
 pub enum LostAt {
     /// The ring buffer was full.
     Ring,
+    /// The kernel did not run the program because it was running on that CPU already.
+    Recursion,
     /// A record could not be decoded.
     Decode,
 }
@@ -171,6 +173,7 @@ impl LostAt {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
+            Self::Recursion => "recursion",
             Self::Decode => "decode",
         }
     }

@@ -65,13 +65,11 @@ impl<W: Write> LineFormat for Csv<W> {
     }
 
     fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()> {
-        let mut row = [const { String::new() }; COLUMNS.len()];
-        row[0] = "lost".to_owned();
-        row[1] = SCHEMA_VERSION.to_string();
-        row[2] = rfc3339(at.unix_ns);
-        row[3] = at.ktime.0.to_string();
-        row[COLUMNS.len() - 2] = lost.count.to_string();
-        row[COLUMNS.len() - 1] = lost.at.name().to_owned();
+        let before =
+            ["lost".to_owned(), SCHEMA_VERSION.to_string(), rfc3339(at.unix_ns), at.ktime.0.to_string()];
+        let after = [lost.count.to_string(), lost.at.name().to_owned()];
+        let empty = COLUMNS.len() - before.len() - after.len();
+        let row = before.into_iter().chain(std::iter::repeat_n(String::new(), empty)).chain(after);
         Ok(self.out.write_record(row)?)
     }
 

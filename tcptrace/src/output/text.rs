@@ -149,6 +149,7 @@ impl<W: Write> LineFormat for Text<W> {
     fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()> {
         let reason = match lost.at {
             LostAt::Ring => "the ring buffer was full, see --ring-size",
+            LostAt::Recursion => "the BPF program was interrupted by itself",
             LostAt::Decode => "they could not be decoded",
         };
         writeln!(self.out, "# {} lost {} records: {reason}", self.time(at), lost.count)

@@ -97,7 +97,7 @@ mod tests {
             ts_ns: 5,
             cookie: 7,
             sk: 0xffff_8881_0000_0000,
-            pid_tgid: 42 << 32 | 43,
+            pid_tgid: (0x2a << 32) | 0x2b,
             comm: [u64::from_ne_bytes(*b"curl\0\0\0\0"), 0],
             laddr: [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0],
             raddr: [u32::from_ne_bytes([192, 0, 2, 1]), 0, 0, 0],

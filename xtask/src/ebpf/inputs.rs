@@ -138,10 +138,8 @@ mod tests {
         }
         fs::create_dir_all(root.join("tcptrace-common/src"))?;
         fs::create_dir_all(root.join("tcptrace/bpf"))?;
-        let lock: String = CRATES
-            .iter()
-            .map(|name| format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n"))
-            .collect();
+        let lock =
+            CRATES.map(|name| format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n")).concat();
         fs::write(root.join("Cargo.lock"), lock)?;
         fs::write(object_path(root), "object")?;
         fs::write(path(root), list(root, b"object")?)?;

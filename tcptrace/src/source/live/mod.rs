@@ -2,6 +2,7 @@
 
 mod error;
 mod format;
+mod misses;
 mod object;
 mod offsets;
 mod privileges;
@@ -63,7 +64,7 @@ impl Hook {
 }
 
 /// How to trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Which hook to use.
     pub hook: HookChoice,

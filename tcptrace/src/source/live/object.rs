@@ -1,16 +1,18 @@
 //! Loading the kernel half and attaching one of its programs.
 
-use std::{fs, path::Path};
+use std::{fs, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{BtfTracePoint, Program, TracePoint},
+    programs::{BtfTracePoint, Program, TracePoint, tp_btf::BtfTracePointLink, trace_point::TracePointLink},
 };
 
 use super::{
     Hook, HookChoice, Settings,
     error::{BtfProblem, OpenError},
-    format, offsets, tracefs,
+    format,
+    misses::Misses,
+    offsets, tracefs,
 };
 
 /// The committed object, `cargo xtask ebpf`.
@@ -18,13 +20,29 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/tcptrace.bpf.o");
 
 const CATEGORY: &str = "sock";
 const TRACEPOINT: &str = "inet_sock_set_state";
+const BTF_PROGRAM: &str = "state_btf";
+const CLASSIC_PROGRAM: &str = "state_classic";
 
 /// `log::Level` as aya-log-ebpf numbers it: nothing, or up to debug.
 const LOG_OFF: u8 = 0;
 const LOG_DEBUG: u8 = 4;
 
+/// The kernel half, loaded.
+pub(super) struct Attached {
+    pub(super) ebpf: Ebpf,
+    /// Dropping it detaches; the program and its counters stay until `ebpf` goes.
+    pub(super) link: Link,
+    pub(super) hook: Hook,
+}
+
+/// What keeps a program attached.
+pub(super) enum Link {
+    Btf(#[expect(dead_code, reason = "held for its drop")] BtfTracePointLink),
+    Classic(#[expect(dead_code, reason = "held for its drop")] TracePointLink),
+}
+
 /// Attaches the best hook that this kernel gives, or the one that is asked for.
-pub(super) fn attach(settings: &Settings) -> Result<(Ebpf, Hook), OpenError> {
+pub(super) fn attach(settings: &Settings) -> Result<Attached, OpenError> {
     match settings.hook {
         HookChoice::Classic => attach_classic(settings),
         HookChoice::Btf => attach_btf(settings),
@@ -40,7 +58,7 @@ pub(super) fn attach(settings: &Settings) -> Result<(Ebpf, Hook), OpenError> {
     }
 }
 
-fn attach_btf(settings: &Settings) -> Result<(Ebpf, Hook), OpenError> {
+fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let offsets = offsets::resolve()?;
     let btf = Btf::from_sys_fs().map_err(|error| {
         let source = btf_rs::Error::Format(error.to_string());
@@ -48,42 +66,42 @@ fn attach_btf(settings: &Settings) -> Result<(Ebpf, Hook), OpenError> {
     })?;
     let load = |cookie: bool| {
         let mut ebpf = load(settings, &offsets, cookie)?;
-        let program: &mut BtfTracePoint = program(&mut ebpf, "state_btf")?;
+        let program: &mut BtfTracePoint = program(&mut ebpf, BTF_PROGRAM)?;
         program.load(TRACEPOINT, &btf).map_err(|error| {
             OpenError::from_aya("load the BTF-typed tracepoint program", settings.ring_size, error)
         })?;
-        program.attach().map_err(|error| {
+        let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| {
             OpenError::from_aya("attach to inet_sock_set_state", settings.ring_size, error)
         })?;
-        Ok::<_, OpenError>(ebpf)
+        Ok(Attached { ebpf, link: Link::Btf(link), hook: Hook::Btf { cookie } })
     };
     match load(true) {
-        Ok(ebpf) => Ok((ebpf, Hook::Btf { cookie: true })),
         // The verifier knows the helper here since Linux 5.12.
         Err(OpenError::Load { source, .. }) => {
             tracing::warn!("no socket cookies on this kernel: sockets are told apart by address");
             tracing::debug!("with bpf_get_socket_cookie: {source}");
-            Ok((load(false)?, Hook::Btf { cookie: false }))
+            load(false)
         }
-        Err(other) => Err(other),
+        result => result,
     }
 }
 
-fn attach_classic(settings: &Settings) -> Result<(Ebpf, Hook), OpenError> {
+fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
     let tracefs = tracefs::find_or_mount()?;
     let path = tracefs.join("events").join(CATEGORY).join(TRACEPOINT).join("format");
     let text =
         fs::read_to_string(&path).map_err(|source| OpenError::Format { path: path.clone(), source })?;
     let offsets = format::offsets(&text).map_err(|problem| OpenError::Layout { path, problem })?;
     let mut ebpf = load(settings, &offsets, false)?;
-    let program: &mut TracePoint = program(&mut ebpf, "state_classic")?;
+    let program: &mut TracePoint = program(&mut ebpf, CLASSIC_PROGRAM)?;
     program
         .load()
         .map_err(|error| OpenError::from_aya("load the tracepoint program", settings.ring_size, error))?;
-    program.attach(CATEGORY, TRACEPOINT).map_err(|error| {
-        OpenError::from_aya("attach to sock:inet_sock_set_state", settings.ring_size, error)
-    })?;
-    Ok((ebpf, Hook::Classic))
+    let link =
+        program.attach(CATEGORY, TRACEPOINT).and_then(|id| program.take_link(id)).map_err(|error| {
+            OpenError::from_aya("attach to sock:inet_sock_set_state", settings.ring_size, error)
+        })?;
+    Ok(Attached { ebpf, link: Link::Classic(link), hook: Hook::Classic })
 }
 
 fn load(settings: &Settings, offsets: &[(&'static str, u32)], cookie: bool) -> Result<Ebpf, OpenError> {
@@ -108,6 +126,23 @@ where
     &'a mut P: TryFrom<&'a mut Program>,
 {
     ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(OpenError::Object(name))
+}
+
+/// The counter of skipped runs of the program behind `hook`.
+pub(super) fn misses(ebpf: &Ebpf, hook: Hook) -> Option<Misses> {
+    let fd = match ebpf.program(program_name(hook))? {
+        Program::BtfTracePoint(program) => program.fd(),
+        Program::TracePoint(program) => program.fd(),
+        _ => return None,
+    };
+    Misses::of(fd.ok()?.as_fd())
+}
+
+const fn program_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Btf { .. } => BTF_PROGRAM,
+        Hook::Classic => CLASSIC_PROGRAM,
+    }
 }
 
 /// Whether a path exists and has something in it.

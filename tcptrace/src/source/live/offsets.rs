@@ -20,7 +20,7 @@ enum Kind {
 }
 
 /// Global of the kernel half, structure, path of members, kind.
-const WANTED: [(&str, &str, &str, Kind); 12] = [
+const WANTED: [(&str, &str, &str, Kind); 13] = [
     ("SKC_FAMILY", "sock", "__sk_common.skc_family", Kind::Bytes(2)),
     ("SKC_NUM", "sock", "__sk_common.skc_num", Kind::Bytes(2)),
     ("SKC_DPORT", "sock", "__sk_common.skc_dport", Kind::Bytes(2)),
@@ -29,6 +29,7 @@ const WANTED: [(&str, &str, &str, Kind); 12] = [
     ("SKC_V6_RCV_SADDR", "sock", "__sk_common.skc_v6_rcv_saddr", Kind::Bytes(16)),
     ("SKC_V6_DADDR", "sock", "__sk_common.skc_v6_daddr", Kind::Bytes(16)),
     ("SKC_NET", "sock", "__sk_common.skc_net.net", Kind::Pointer),
+    ("INET_SPORT", "inet_sock", "inet_sport", Kind::Bytes(2)),
     ("SK_PROTOCOL", "sock", "sk_protocol", Kind::Bytes(2)),
     ("SK_UID", "sock", "sk_uid", Kind::Bytes(4)),
     ("SK_ERR", "sock", "sk_err", Kind::Bytes(4)),

@@ -9,7 +9,13 @@ use aya::{
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{Hook, Settings, error::OpenError, object, privileges};
+use super::{
+    Hook, Settings,
+    error::OpenError,
+    misses::Misses,
+    object::{self, Attached, Link},
+    privileges,
+};
 use crate::{
     model::{KtimeNs, Lost, LostAt},
     source::{Batch, clock, decode::decode, poll},
@@ -27,12 +33,14 @@ pub struct Live {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     /// `None` once detached.
-    attached: Option<Ebpf>,
+    link: Option<Link>,
+    /// Keeps the program, whose counters are read to the end.
+    _ebpf: Ebpf,
     hook: Hook,
     started: KtimeNs,
-    lost_before: u64,
-    malformed: u64,
-    reported: u64,
+    misses: Option<Misses>,
+    /// What was lost so far, and how much of it was reported.
+    losses: [Loss; 3],
     /// Records came with the last look.
     is_busy: bool,
 }
@@ -46,7 +54,8 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let (mut ebpf, hook) = object::attach(settings)?;
+        let Attached { mut ebpf, link, hook } = object::attach(settings)?;
+        let misses = object::misses(&ebpf, hook);
         let started = clock::now();
         let ring = take_map(&mut ebpf, "EVENTS")?;
         let ring = RingBuf::try_from(ring).map_err(|_| OpenError::Object("EVENTS"))?;
@@ -63,12 +72,16 @@ impl Live {
         Ok(Self {
             ring,
             lost,
-            attached: Some(ebpf),
+            link: Some(link),
+            _ebpf: ebpf,
             hook,
             started,
-            lost_before: 0,
-            malformed: 0,
-            reported: 0,
+            misses,
+            losses: [LostAt::Ring, LostAt::Recursion, LostAt::Decode].map(|at| Loss {
+                at,
+                total: 0,
+                reported: 0,
+            }),
             is_busy: false,
         })
     }
@@ -105,8 +118,7 @@ impl Live {
 
     /// Detaches: what comes after this is only what is still in the ring, see [`Self::drain`].
     pub fn detach(&mut self) {
-        // Dropping the object closes the programs and their links.
-        self.attached = None;
+        self.link = None;
     }
 
     /// Takes what is in the ring, up to a batch, without waiting. Returns whether there was anything.
@@ -117,6 +129,7 @@ impl Live {
     pub fn drain(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let ring = self.ring.get_mut();
         let room = batch.transitions.len() + BATCH;
+        let mut malformed = 0;
         while batch.transitions.len() < room
             && let Some(record) = ring.next()
         {
@@ -124,24 +137,34 @@ impl Live {
                 Ok(transition) => batch.transitions.push(transition),
                 Err(problem) => {
                     tracing::debug!("malformed record: {problem}");
-                    self.malformed += 1;
+                    malformed += 1;
                 }
             }
         }
-        // After the records and before they are used: whatever was lost before any of them is in the count.
-        let lost: u64 = self.lost.get(&0, 0).map_err(io::Error::other)?.iter().sum();
+        // After the records and before they are used: whatever was lost before any of them is in the counts.
+        let [in_ring, in_recursion, in_decode] = &mut self.losses;
+        in_ring.total = self.lost.get(&0, 0).map_err(io::Error::other)?.iter().sum();
+        if let Some(misses) = &self.misses {
+            in_recursion.total = misses.read()?;
+        }
+        in_decode.total += malformed;
         let noticed = clock::now();
-        for (count, at) in
-            [(lost - self.lost_before, LostAt::Ring), (self.malformed - self.reported, LostAt::Decode)]
-        {
+        for loss in &mut self.losses {
+            let count = loss.total.saturating_sub(loss.reported);
             if count > 0 {
-                batch.lost.push(Lost { noticed, count, at });
+                batch.lost.push(Lost { noticed, count, at: loss.at });
+                loss.reported = loss.total;
             }
         }
-        self.lost_before = lost;
-        self.reported = self.malformed;
         Ok(!batch.is_empty())
     }
+}
+
+/// One way to lose records.
+struct Loss {
+    at: LostAt,
+    total: u64,
+    reported: u64,
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, OpenError> {

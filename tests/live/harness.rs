@@ -1,0 +1,211 @@
+//! Starts tcptrace, waits until it traces, ends it, collects what it said.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
+
+use crate::{
+    capture::Capture,
+    netns::{self, Netns},
+};
+
+/// How long tcptrace may take to attach, and to end. A debug build on a busy machine is slow to load.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running tcptrace. Killed when dropped.
+pub(crate) struct Tracer {
+    child: Child,
+    stdout: NamedTempFile,
+    stderr: Arc<Mutex<String>>,
+}
+
+/// The program under test.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("TCPTRACE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tcptrace").into(), PathBuf::from)
+}
+
+impl Tracer {
+    /// `tcptrace watch -o json -v ARGS`, with its output going to a file; returns once it traces.
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
+        let stdout = NamedTempFile::new().context("temporary file")?;
+        let sink = Stdio::from(stdout.reopen()?);
+        Self::launch(args, sink, stdout)
+    }
+
+    /// The same with its output going through a pipe (and from there to a file).
+    pub(crate) fn start_piped(args: &[&str]) -> Result<Self> {
+        let stdout = NamedTempFile::new().context("temporary file")?;
+        let mut tracer = Self::launch(args, Stdio::piped(), stdout)?;
+        let mut pipe = tracer.child.stdout.take().context("no pipe")?;
+        let mut copy = tracer.stdout.reopen()?;
+        thread::spawn(move || io::copy(&mut pipe, &mut copy));
+        Ok(tracer)
+    }
+
+    fn launch(args: &[&str], sink: Stdio, stdout: NamedTempFile) -> Result<Self> {
+        let program = program();
+        let mut child = Command::new(&program)
+            .args(["watch", "-o", "json", "-v"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(sink)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let pipe = child.stderr.take().context("no stderr")?;
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (attached, wait) = mpsc::channel();
+        let collected = Arc::clone(&stderr);
+        // Runs until the end of tcptrace, so that it never blocks on a full pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(io::Result::ok) {
+                let is_attached = line.contains("attached");
+                let mut text = collected.lock().unwrap_or_else(PoisonError::into_inner);
+                text.push_str(&line);
+                text.push('\n');
+                drop(text);
+                if is_attached {
+                    let _ = attached.send(());
+                }
+            }
+        });
+        let tracer = Self { child, stdout, stderr };
+        if wait.recv_timeout(PATIENCE).is_err() {
+            bail!("tcptrace did not say \"attached\" (args {args:?}); its stderr:\n{}", tracer.stderr());
+        }
+        Ok(tracer)
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it has written so far.
+    pub(crate) fn stdout(&self) -> &Path {
+        self.stdout.path()
+    }
+
+    /// Closes our end of its standard output, where that is a pipe nobody has taken yet.
+    pub(crate) fn take_pipe(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Output goes to a pipe that the caller reads, or closes.
+    pub(crate) fn start_with_open_pipe(args: &[&str]) -> Result<Self> {
+        Self::launch(args, Stdio::piped(), NamedTempFile::new()?)
+    }
+
+    /// A value of `/proc/PID/status` in KiB.
+    pub(crate) fn status_kib(&self, key: &str) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let value = value.with_context(|| format!("no {key} in {path}"))?;
+        Ok(value.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// How often the kernel did not run one of its programs because that very program was already running on the CPU
+    /// (an interrupt within it made another transition). Such an event is in no ring and no count of the program.
+    pub(crate) fn recursion_misses(&self) -> Result<u64> {
+        let mut misses = 0;
+        for file in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
+            // A descriptor may be gone by now.
+            let info = fs::read_to_string(file?.path()).unwrap_or_default();
+            let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+            misses += value.map_or(Ok(0), |value| value.trim().parse::<u64>())?;
+        }
+        Ok(misses)
+    }
+
+    /// Waits until it has nothing more to write: its output has not grown for half a second.
+    pub(crate) fn wait_idle(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let mut before = u64::MAX;
+        loop {
+            let now = fs::metadata(self.stdout.path())?.len();
+            if now == before {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "still writing after {patience:?}");
+            before = now;
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// SIGINT, and the wait for its end.
+    pub(crate) fn interrupt(&mut self) -> Result<ExitStatus> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::INT).context("SIGINT")?;
+        self.wait_end(PATIENCE)
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_end(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "tcptrace has not ended within {patience:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Interrupts it; it must end well. Its output stays in the file that is returned.
+    pub(crate) fn stop_raw(mut self) -> Result<File> {
+        let status = self.interrupt()?;
+        ensure!(status.code() == Some(0), "ended with {status}; its stderr:\n{}", self.stderr());
+        Ok(self.stdout.reopen()?)
+    }
+
+    /// Interrupts it; it must end well, and all it said must be as the JSON contract has it.
+    pub(crate) fn stop(self) -> Result<Capture> {
+        let stderr = Arc::clone(&self.stderr);
+        let output = self.stop_raw()?;
+        let text = || stderr.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Capture::read(output).with_context(|| format!("stderr of tcptrace:\n{}", text()))
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Runs `body` in a network namespace of its own with tcptrace watching from outside of it, and gives back what
+/// tcptrace said about that namespace. `body` must let go of all its sockets.
+pub(crate) fn scene<T: Send>(
+    args: &[&str],
+    body: impl FnOnce(&Netns) -> Result<T> + Send,
+) -> Result<(Capture, T)> {
+    let (capture, inode, value) = host_wide(args, body)?;
+    Ok((capture.only(|row| row.netns == Some(inode)), value))
+}
+
+/// The same with what tcptrace said about the whole host.
+pub(crate) fn host_wide<T: Send>(
+    args: &[&str],
+    body: impl FnOnce(&Netns) -> Result<T> + Send,
+) -> Result<(Capture, u64, T)> {
+    let tracer = Tracer::start(args)?;
+    let (inode, value) = netns::run(|netns| {
+        let value = body(netns)?;
+        netns::settle()?;
+        Ok((netns.inode, value))
+    })?;
+    Ok((tracer.stop()?, inode, value))
+}

@@ -1,0 +1,97 @@
+//! Live kernel tests: real sockets, the real kernel, each test in a network namespace of its own.
+//!
+//! They need root. Where that is missing, every one of them is reported as ignored, and said so loudly.
+
+mod capture;
+mod closes;
+mod differential;
+mod expect;
+mod filters;
+mod harness;
+mod load;
+mod netns;
+mod opens;
+mod output;
+mod owners;
+mod privileges;
+mod resets;
+mod traffic;
+mod worker;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Test = fn() -> anyhow::Result<()>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("closes::client_closes_first", closes::client_closes_first),
+    ("closes::server_closes_first", closes::server_closes_first),
+    ("closes::client_closes_first_classic_hook", closes::client_closes_first_classic_hook),
+    ("closes::server_closes_first_classic_hook", closes::server_closes_first_classic_hook),
+    ("closes::half_close", closes::half_close),
+    ("closes::simultaneous_close", closes::simultaneous_close),
+    ("closes::listener_close", closes::listener_close),
+    ("opens::v6", opens::v6),
+    ("opens::v4_mapped", opens::v4_mapped),
+    ("opens::bound_client", opens::bound_client),
+    ("opens::refused", opens::refused),
+    ("opens::retry_after_refusal", opens::retry_after_refusal),
+    ("opens::black_hole_given_up", opens::black_hole_given_up),
+    ("opens::black_hole_timed_out", opens::black_hole_timed_out),
+    ("opens::self_connect", opens::self_connect),
+    ("opens::simultaneous_open", opens::simultaneous_open),
+    ("resets::linger_zero", resets::linger_zero),
+    ("resets::unread_data", resets::unread_data),
+    ("resets::after_half_close", resets::after_half_close),
+    ("owners::client_and_server", owners::client_and_server),
+    ("owners::killed_client", owners::killed_client),
+    ("filters::ports", filters::ports),
+    ("filters::addresses_and_families", filters::addresses_and_families),
+    ("filters::states", filters::states),
+    ("filters::owners", filters::owners),
+    ("output::rows_arrive_while_it_runs", output::rows_arrive_while_it_runs),
+    ("output::duration_ends_it", output::duration_ends_it),
+    ("output::closed_pipe_ends_it_quietly", output::closed_pipe_ends_it_quietly),
+    ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
+    ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
+    ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
+];
+
+fn main() -> ExitCode {
+    if let Some(result) = worker::run_if_asked() {
+        return match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("worker: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+
+    let mut arguments = Arguments::from_args();
+    // One after the other, whatever is asked for. A process that one test starts has, until its exec, a copy of every
+    // descriptor of all tests: it could be the last to close a socket of another test, and then is its owner.
+    arguments.test_threads = Some(1);
+    let missing = privileges::missing();
+    if let Some(missing) = &missing
+        && !arguments.list
+    {
+        eprintln!(
+            "\n==================================================================\n\
+             SKIPPED: all {} live kernel tests. {missing}.\n\
+             Nothing below says anything about tracing. To run them:\n\n    \
+             sudo -E env \"PATH=$PATH\" cargo test --test live\n\
+             ==================================================================\n",
+            TESTS.len()
+        );
+    }
+    let trials = TESTS
+        .iter()
+        .map(|&(name, test)| {
+            Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
+                .with_ignored_flag(missing.is_some())
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,75 @@
+//! Whose a socket is: never the task that merely was on the CPU.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    capture::{Row, table},
+    closes::{ACTIVE_CLIENT, PASSIVE_SERVER},
+    expect::{Owner, client, listener, server},
+    harness::scene,
+    netns::unique_port,
+    worker::Worker,
+};
+
+/// All rows with an owner must name this one.
+fn check_comm(rows: &[&Row], comm: &str) -> Result<()> {
+    let wrong: Vec<&Row> =
+        rows.iter().copied().filter(|row| row.pid.is_some() && row.comm.as_deref() != Some(comm)).collect();
+    ensure!(wrong.is_empty(), "not of {comm}:\n{}", table(wrong));
+    Ok(())
+}
+
+/// Two processes; on loopback, each one's packets make the other one's transitions.
+fn between_processes(killed: bool) -> Result<()> {
+    let addr = SocketAddr::from(([127, 0, 0, 1], unique_port()));
+    let (capture, (of_client, of_server)) = scene(&[], |_| {
+        let (mut at_client, mut at_server) = (Worker::start("live-client")?, Worker::start("live-server")?);
+        let pids = (at_client.pid(), at_server.pid());
+        at_server.order(&format!("listen {addr}"))?;
+        at_client.order(&format!("connect {addr}"))?;
+        at_server.order("accept")?;
+        if killed {
+            at_client.kill()?;
+        } else {
+            at_client.order("close")?;
+        }
+        at_server.order("wait")?;
+        at_server.order("close")?;
+        at_server.order("stop")?;
+        Ok(pids)
+    })?;
+    let rows = capture.select(|row| row.is_client_of(addr.port()));
+    let port = rows
+        .last()
+        .and_then(|row| row.lport)
+        .with_context(|| format!("no client's port in\n{}", table(&capture.rows)))?;
+    let peer = SocketAddr::new(addr.ip(), port);
+    client(ACTIVE_CLIENT, peer, addr)
+        .closed_by("local", "FIN_WAIT1")
+        .owner(Owner::Always(of_client))
+        .check(&rows)?;
+    check_comm(&rows, "live-client")?;
+
+    let rows = capture.select(|row| row.is_server_of(addr.port()));
+    server(PASSIVE_SERVER, addr, peer)
+        .closed_by("remote", "CLOSE_WAIT")
+        .end_cause("fin")
+        .owner(Owner::From("LAST_ACK", of_server))
+        .check(&rows)?;
+    check_comm(&rows, "live-server")?;
+
+    let rows = capture.select(Row::is_listener);
+    listener(addr).owner(Owner::Always(of_server)).check(&rows)?;
+    check_comm(&rows, "live-server")
+}
+
+pub(crate) fn client_and_server() -> Result<()> {
+    between_processes(false)
+}
+
+/// The kernel closes the sockets of a process that was killed, still as that process.
+pub(crate) fn killed_client() -> Result<()> {
+    between_processes(true)
+}
