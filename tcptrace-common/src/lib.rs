@@ -44,6 +44,14 @@ pub const IPPROTO_MPTCP: u16 = 262;
 
 /// [`RawRecord::kind`]: the socket changed its state.
 pub const KIND_TRANSITION: u8 = 1;
+/// [`RawRecord::kind`]: as [`KIND_TRANSITION`], from the second program, because the first one was busy on that CPU.
+/// It may have been reported already.
+pub const KIND_TRANSITION_BACKUP: u8 = 2;
+
+/// Entries of the per-CPU array of lost records: of [`KIND_TRANSITION`].
+pub const LOST_RECORDS: u32 = 0;
+/// Entries of the per-CPU array of lost records: of [`KIND_TRANSITION_BACKUP`].
+pub const LOST_BACKUPS: u32 = 1;
 
 /// Bits of [`RawRecord::known`]: which fields the kernel half could fill. A field whose bit is clear is zero
 /// and means "unknown".

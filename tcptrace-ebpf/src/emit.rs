@@ -1,39 +1,42 @@
 //! The only file that writes to user space: the ring buffer and the count of what did not fit.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
-use tcptrace_common::RawRecord;
+use tcptrace_common::{KIND_TRANSITION_BACKUP, LOST_BACKUPS, LOST_RECORDS, RawRecord};
 
 /// Records for user space. The size is set at load (`--ring-size`).
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// Records that found the ring full, per CPU.
+/// Records that found the ring full, per CPU, with an entry for each kind.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
 /// Puts one record into the ring, or counts it as lost. Returns whether it was put.
 ///
 /// Submitting without flags wakes the reader only when it has caught up (adaptive notification).
 #[inline(always)]
 pub(crate) fn record(record: &RawRecord) -> bool {
-    match EVENTS.reserve::<RawRecord>(0) {
-        Some(mut slot) => {
-            slot.write(*record);
-            slot.submit(0);
-            true
-        }
-        None => {
-            if let Some(lost) = LOST.get_ptr_mut(0) {
-                // SAFETY: the entry of this CPU, and a tracepoint program is not interrupted by itself on it.
-                unsafe { *lost += 1 };
+    let Some(mut slot) = EVENTS.reserve::<RawRecord>(0) else {
+        let entry = if record.kind == KIND_TRANSITION_BACKUP { LOST_BACKUPS } else { LOST_RECORDS };
+        if let Some(lost) = LOST.get_ptr_mut(entry) {
+            // Atomic, because before Linux 6.1 a program can be entered again by an interrupt while it runs. Rust has
+            // no atomic addition for this target.
+            // SAFETY: a valid, aligned entry of the map, of 8 bytes.
+            unsafe {
+                asm!("lock *(u64 *)({lost} + 0) += {one}", lost = in(reg) lost, one = in(reg) 1_u64);
             }
-            false
         }
-    }
+        return false;
+    };
+    slot.write(*record);
+    slot.submit(0);
+    true
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.

@@ -2,7 +2,16 @@
 //!
 //! Built by `cargo xtask ebpf` for `bpfel-unknown-none`; for every other target it is an empty program, so that
 //! `cargo build --workspace` stays possible.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(clippy::inline_always, reason = "a call costs, and a typed pointer is lost in a subprogram"),
+    expect(
+        clippy::cast_possible_truncation,
+        reason = "states, ports and errnos fit; a check would be a branch"
+    ),
+    expect(clippy::needless_pass_by_value, reason = "the program macros pass the context by value")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod emit;

@@ -65,12 +65,16 @@ impl Sock {
     }
 
     #[inline(always)]
+    fn field<T>(self, offset: &Global<u32>) -> *const T {
+        // SAFETY: only an address is computed. The kernel aligns its members.
+        unsafe { self.0.add(offset.load() as usize) }.cast()
+    }
+
+    #[inline(always)]
     fn load<T: Copy>(self, offset: &Global<u32>) -> T {
-        // SAFETY: `self.0` is a typed socket pointer and the offset a load-time constant; an access outside of
-        // `struct sock` is refused by the verifier at load.
-        let field = unsafe { self.0.add(offset.load() as usize) }.cast::<T>();
-        // SAFETY: as above; volatile, because the kernel may change the field at any moment.
-        unsafe { field.read_volatile() }
+        // SAFETY: `self.0` is a typed socket pointer and the offset a load-time constant: an access outside of
+        // `struct sock` is refused by the verifier at load. Volatile, because the kernel may change it at any moment.
+        unsafe { self.field::<T>(offset).read_volatile() }
     }
 
     #[inline(always)]
@@ -99,10 +103,8 @@ impl Sock {
         if port != 0 || new_state != tcp_state::CLOSE {
             return port;
         }
-        // SAFETY: only an address is computed; the helper below checks it.
-        let field = unsafe { self.0.add(INET_SPORT.load() as usize) }.cast::<u16>();
         // SAFETY: every TCP and MPTCP socket begins with a `struct inet_sock`; the helper fails on a bad address.
-        u16::from_be(unsafe { bpf_probe_read_kernel(field) }.unwrap_or(0))
+        u16::from_be(unsafe { bpf_probe_read_kernel(self.field::<u16>(&INET_SPORT)) }.unwrap_or(0))
     }
 
     #[inline(always)]

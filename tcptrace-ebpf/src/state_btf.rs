@@ -3,62 +3,133 @@
 //! Kernel prototype (include/trace/events/sock.h, Linux >= 4.16):
 //! `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`, called by `tcp_set_state` and
 //! `inet_sk_state_store` before the new state is stored. BTF-typed tracepoints exist since Linux 5.5.
+//!
+//! Two programs, attached in this order. Since Linux 6.1 the kernel does not enter a program on a CPU where it runs
+//! already (`__bpf_trace_run`): when an interrupt hits `state_btf` in a system call and softirq work changes another
+//! socket's state, `state_btf` is skipped for that one. `state_btf_backup` is not, and reports what the first one has
+//! not. TCP changes states in system calls and in softirq only, so there is no third level.
 
 use aya_ebpf::{
-    cty::c_void, helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext,
+    cty::c_void,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, map},
+    maps::PerCpuArray,
+    programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
-use tcptrace_common::{KIND_TRANSITION, RawRecord, current_is_owner, known};
+use tcptrace_common::{KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, current_is_owner, known};
 
 use crate::{emit, settings, sock, sock::Sock};
 
+/// A transition that `state_btf` has taken.
+#[repr(C)]
+struct Taken {
+    sk: u64,
+    old: u32,
+    new: u32,
+}
+
+/// The last one on this CPU.
+#[map]
+static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
+
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn state_btf(ctx: BtfTracePointContext) -> i32 {
-    let old = ctx.arg::<u32>(1) as u8;
-    let new = ctx.arg::<u32>(2) as u8;
-    // SAFETY: argument 0 of this tracepoint is `const struct sock *`, see the prototype above.
-    let sk = unsafe { Sock::from_typed_argument(ctx.arg::<*const c_void>(0)) };
-    // MPTCP subflows report FIN_WAIT2 -> FIN_WAIT2 and the like: not a transition.
-    if old == new {
-        return 0;
-    }
-    let protocol = sk.protocol();
-    if !settings::wants_protocol(protocol) {
-        debug!(&ctx, "protocol {} is not asked for", protocol);
-        return 0;
-    }
-
-    let family = sk.family();
-    let (laddr, raddr) = sk.addresses(family);
-    let have_cookie = settings::have_cookie();
-    let is_owner = current_is_owner(old, new);
-    let put = emit::record(&RawRecord {
-        ts_ns: emit::now_ns(),
-        cookie: if have_cookie { sk.cookie() } else { 0 },
-        sk: sk.address(),
-        pid_tgid: if is_owner { bpf_get_current_pid_tgid() } else { 0 },
-        comm: if is_owner { sock::current_comm() } else { [0; 2] },
-        laddr,
-        raddr,
-        netns: sk.netns(),
-        uid: sk.uid(),
-        lport: sk.local_port(new),
-        rport: sk.remote_port(),
-        family,
-        protocol,
-        sk_err: sk.error(),
-        kind: KIND_TRANSITION,
-        old_state: old,
-        new_state: new,
-        known: known::NETNS
-            | known::UID
-            | known::SK_ERR
-            | if have_cookie { known::COOKIE } else { 0 }
-            | if is_owner { known::TASK } else { 0 },
-        reserved: [0; 2],
-    });
-    if !put {
-        debug!(&ctx, "ring full: {} -> {} lost", old, new);
+    if let Some(change) = Change::of(&ctx) {
+        if let Some(taken) = TAKEN.get_ptr_mut(0) {
+            let Change { sk, old, new, .. } = change;
+            // SAFETY: the entry of this CPU. An interrupt that sees it half written is about another socket, and
+            // finds that it was not taken, which is right.
+            unsafe { taken.write(Taken { sk: sk.address(), old: u32::from(old), new: u32::from(new) }) };
+        }
+        change.report(&ctx, KIND_TRANSITION);
     }
     0
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn state_btf_backup(ctx: BtfTracePointContext) -> i32 {
+    if let Some(change) = Change::of(&ctx) {
+        // When this program itself was interrupted before it looked, another transition was taken meanwhile and
+        // ours is reported twice: user space drops the second.
+        if !change.is_taken() {
+            change.report(&ctx, KIND_TRANSITION_BACKUP);
+        }
+    }
+    0
+}
+
+/// A change of state that is asked for.
+struct Change {
+    sk: Sock,
+    old: u8,
+    new: u8,
+    protocol: u16,
+}
+
+impl Change {
+    #[inline(always)]
+    fn of(ctx: &BtfTracePointContext) -> Option<Self> {
+        let old = ctx.arg::<u32>(1) as u8;
+        let new = ctx.arg::<u32>(2) as u8;
+        // MPTCP subflows report FIN_WAIT2 -> FIN_WAIT2 and the like: not a transition.
+        if old == new {
+            return None;
+        }
+        // SAFETY: argument 0 of this tracepoint is `const struct sock *`, see the prototype above.
+        let sk = unsafe { Sock::from_typed_argument(ctx.arg::<*const c_void>(0)) };
+        let protocol = sk.protocol();
+        if !settings::wants_protocol(protocol) {
+            debug!(ctx, "protocol {} is not asked for", protocol);
+            return None;
+        }
+        Some(Self { sk, old, new, protocol })
+    }
+
+    /// Whether `state_btf` took it, which comes before the backup for the same event.
+    #[inline(always)]
+    fn is_taken(&self) -> bool {
+        TAKEN.get(0).is_some_and(|taken| {
+            taken.sk == self.sk.address()
+                && taken.old == u32::from(self.old)
+                && taken.new == u32::from(self.new)
+        })
+    }
+
+    #[inline(always)]
+    fn report(&self, ctx: &BtfTracePointContext, kind: u8) {
+        let Self { sk, old, new, protocol } = *self;
+        let family = sk.family();
+        let (laddr, raddr) = sk.addresses(family);
+        let have_cookie = settings::have_cookie();
+        let is_owner = current_is_owner(old, new);
+        let put = emit::record(&RawRecord {
+            ts_ns: emit::now_ns(),
+            cookie: if have_cookie { sk.cookie() } else { 0 },
+            sk: sk.address(),
+            pid_tgid: if is_owner { bpf_get_current_pid_tgid() } else { 0 },
+            comm: if is_owner { sock::current_comm() } else { [0; 2] },
+            laddr,
+            raddr,
+            netns: sk.netns(),
+            uid: sk.uid(),
+            lport: sk.local_port(new),
+            rport: sk.remote_port(),
+            family,
+            protocol,
+            sk_err: sk.error(),
+            kind,
+            old_state: old,
+            new_state: new,
+            known: known::NETNS
+                | known::UID
+                | known::SK_ERR
+                | if have_cookie { known::COOKIE } else { 0 }
+                | if is_owner { known::TASK } else { 0 },
+            reserved: [0; 2],
+        });
+        if !put {
+            debug!(ctx, "ring full: {} -> {} lost", old, new);
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! started 1.0                      moment at which tracing was on, in seconds of CLOCK_MONOTONIC
 //! limits CONNECTIONS CLOSED        how much the table may hold
-//! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N]
+//! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes]
 //! lost TIME COUNT                  a loss, noticed at TIME
 //! ```
 //!
@@ -139,6 +139,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
         },
         family: if *family == "4" { Family::V4 } else { Family::V6 },
         mptcp: false,
+        is_backup: false,
         local: endpoint(local)?,
         remote: endpoint(remote)?,
         old: old.parse::<TcpState>()?,
@@ -154,6 +155,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
                 let (pid, comm) = task.split_once('/').ok_or("a task is PID/COMM")?;
                 transition.task = Some(Task { pid: pid.parse()?, comm: Comm::from(comm) });
             }
+            ("backup", yes) => transition.is_backup = yes == "yes",
             ("err", errno) => transition.error = Some(errno.parse()?),
             ("netns", inode) => transition.netns = Some(inode.parse()?),
             ("uid", uid) => transition.uid = Some(uid.parse()?),

@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tcptrace: {error:#}");
+            eprintln!("tcptrace: {}", with_causes(&error));
             ExitCode::from(FAILURE)
         }
     }
@@ -65,6 +65,15 @@ fn start_log(verbose: u8) {
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// An error with its causes in one line; a cause that is in the text already is not said twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text {
+        text if text.is_empty() => cause,
+        text if text.contains(&cause) => text,
+        text => format!("{text}: {cause}"),
+    })
 }
 
 /// Whether whoever read our output went away, which ends us quietly.

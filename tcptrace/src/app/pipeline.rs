@@ -49,6 +49,9 @@ impl Pipeline {
         for transition in &batch.transitions {
             self.transition(transition)?;
         }
+        if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
+            self.format.lost(self.moment(lost.noticed), &lost)?;
+        }
         self.format.flush()
     }
 
@@ -59,7 +62,9 @@ impl Pipeline {
 
     fn transition(&mut self, transition: &Transition) -> io::Result<()> {
         let at = self.moment(transition.ts);
-        let observed = self.table.apply(transition);
+        let Some(observed) = self.table.apply(transition) else {
+            return Ok(());
+        };
         if !self.filter.keeps(&observed) {
             return Ok(());
         }

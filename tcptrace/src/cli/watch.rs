@@ -40,7 +40,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", default_value = "1000000", value_parser = values::connections, help_heading = "Tracing")]
     max_connections: NonZeroUsize,
     /// Size of the ring buffer between kernel and user space: a power of two from 4K to 1G
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = values::ring_size, help_heading = "Tracing")]
+    #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = values::ring_size, help_heading = "Tracing")]
     ring_size: u32,
     /// How to hook into the kernel; `classic` needs no BTF and knows fewer fields
     #[arg(long, value_enum, default_value_t, help_heading = "Tracing")]

@@ -139,6 +139,8 @@ pub struct Transition {
     pub family: Family,
     /// An MPTCP-level socket, not a TCP one.
     pub mptcp: bool,
+    /// Reported by a second observer, because the first may have missed it: it may be known already.
+    pub is_backup: bool,
     /// Our side.
     pub local: Endpoint,
     /// The peer's side.

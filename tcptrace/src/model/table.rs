@@ -6,7 +6,7 @@ use rustc_hash::FxBuildHasher;
 use super::{
     connection::{Connection, Step},
     dwell::{Dwell, Since},
-    event::{KtimeNs, Lost, SocketKey, Transition},
+    event::{KtimeNs, Lost, LostAt, SocketKey, Transition},
     state::TcpState,
 };
 
@@ -46,6 +46,8 @@ pub struct Counters {
     pub illegal: u64,
     /// Transitions that lie before the last one of their socket.
     pub backwards: u64,
+    /// Transitions that only the second observer saw.
+    pub recovered: u64,
     /// Records that were made but did not arrive.
     pub lost: u64,
 }
@@ -72,6 +74,8 @@ pub struct Table {
     horizon: KtimeNs,
     /// The last moment at which a loss was noticed.
     lost_until: Option<KtimeNs>,
+    /// Transitions that both observers missed.
+    missed_for_good: u64,
 }
 
 impl Table {
@@ -86,12 +90,20 @@ impl Table {
             counters: Counters::default(),
             horizon: started,
             lost_until: None,
+            missed_for_good: 0,
         }
     }
 
-    /// Takes a transition in.
-    pub fn apply<'a>(&mut self, transition: &'a Transition) -> Observation<'a> {
+    /// Takes a transition in. `None`: it is a backup of one that is known.
+    pub fn apply<'a>(&mut self, transition: &'a Transition) -> Option<Observation<'a>> {
         let Transition { key, old, new, .. } = *transition;
+        if transition.is_backup {
+            // A socket does not enter the state that it is in.
+            if self.live.get(&key).or_else(|| self.closed.get(&key)).is_some_and(|known| known.state == new) {
+                return None;
+            }
+            self.counters.recovered += 1;
+        }
         self.counters.transitions += 1;
         self.counters.illegal += u64::from(!old.leads_to(new));
         let begins = old.begins_life(new);
@@ -119,7 +131,7 @@ impl Table {
             self.counters.closed += 1;
         }
         self.make_room(transition.ts);
-        Observation { transition, connection, dwell: step.dwell }
+        Some(Observation { transition, connection, dwell: step.dwell })
     }
 
     /// Begins a life: at its birth, or in the middle when the birth was not seen.
@@ -173,6 +185,17 @@ impl Table {
         self.lost_until = self.lost_until.max(Some(lost.noticed));
     }
 
+    /// `missed` transitions in all were missed by the first observer, and the second has reported all it saw of
+    /// them. Returns the loss that this makes known, if any.
+    pub fn missed(&mut self, missed: u64, noticed: KtimeNs) -> Option<Lost> {
+        let count =
+            missed.checked_sub(self.counters.recovered + self.missed_for_good).filter(|count| *count > 0)?;
+        self.missed_for_good += count;
+        let lost = Lost { noticed, count, at: LostAt::Recursion };
+        self.lost(&lost);
+        Some(lost)
+    }
+
     /// What was counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters
@@ -211,7 +234,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Endpoint, Family, LostAt};
+    use crate::model::{Endpoint, Family};
 
     #[derive(Clone, Debug)]
     enum Input {
@@ -225,16 +248,9 @@ mod tests {
 
     /// Any transition at all, legal or not, in any order of time, for a handful of sockets.
     fn transition() -> impl Strategy<Value = Transition> {
-        (
-            0..50_u64,
-            1..6_u64,
-            any::<bool>(),
-            state(),
-            state(),
-            0..3_u16,
-            prop_oneof![Just(None), (0..200_u16).prop_map(Some)],
-        )
-            .prop_map(|(ts, socket, has_cookie, old, new, port, error)| Transition {
+        let error = prop_oneof![Just(None), (0..200_u16).prop_map(Some)];
+        (0..50_u64, 1..6_u64, any::<[bool; 2]>(), state(), state(), 0..3_u16, error).prop_map(
+            |(ts, socket, [has_cookie, is_backup], old, new, port, error)| Transition {
                 ts: KtimeNs(ts),
                 key: match NonZeroU64::new(socket) {
                     Some(cookie) if has_cookie => SocketKey::from_cookie(cookie),
@@ -242,6 +258,7 @@ mod tests {
                 },
                 family: Family::V4,
                 mptcp: false,
+                is_backup,
                 local: Endpoint { addr: None, port: NonZeroU16::new(port) },
                 remote: Endpoint::default(),
                 old,
@@ -250,7 +267,8 @@ mod tests {
                 uid: None,
                 error,
                 task: None,
-            })
+            },
+        )
     }
 
     fn input() -> impl Strategy<Value = Input> {
@@ -260,6 +278,34 @@ mod tests {
                 Input::Lost(Lost { noticed: KtimeNs(noticed), count, at: LostAt::Ring })
             }),
         ]
+    }
+
+    #[test]
+    fn what_both_observers_missed_is_a_loss_once() {
+        let mut table = Table::new(KtimeNs(0), Limits::default());
+        assert_eq!(table.missed(0, KtimeNs(1)), None);
+        let lost = table.missed(5, KtimeNs(2)).expect("five are missing");
+        assert_eq!((lost.count, lost.at), (5, LostAt::Recursion));
+        assert_eq!(table.missed(5, KtimeNs(3)), None, "they were reported");
+        let recovered = Transition {
+            ts: KtimeNs(4),
+            key: SocketKey::from_address(1),
+            family: Family::V4,
+            mptcp: false,
+            is_backup: true,
+            local: Endpoint::default(),
+            remote: Endpoint::default(),
+            old: TcpState::Close,
+            new: TcpState::SynSent,
+            netns: None,
+            uid: None,
+            error: None,
+            task: None,
+        };
+        assert!(table.apply(&recovered).is_some());
+        assert!(table.apply(&recovered).is_none(), "it is known");
+        assert_eq!(table.missed(6, KtimeNs(5)), None, "the sixth was seen by the second observer");
+        assert_eq!(table.counters().lost, 5);
     }
 
     proptest! {
@@ -276,11 +322,15 @@ mod tests {
                     Input::Lost(lost) => table.lost(lost),
                     Input::Transition(transition) => {
                         let observed = table.apply(transition);
-                        prop_assert_eq!(observed.connection.state, transition.new);
-                        // Nothing can have lasted longer than the time that there was.
-                        if let Some(dwell) = observed.dwell {
-                            prop_assert!(dwell.ns() <= transition.ts.0);
+                        prop_assert!(observed.is_some() || transition.is_backup);
+                        if let Some(observed) = observed {
+                            prop_assert_eq!(observed.connection.state, transition.new);
+                            // Nothing can have lasted longer than the time that there was.
+                            prop_assert!(observed.dwell.is_none_or(|dwell| dwell.ns() <= transition.ts.0));
                         }
+                        // The same again, by the second observer, changes nothing.
+                        let again = Transition { is_backup: true, ..*transition };
+                        prop_assert!(table.apply(&again).is_none() || transition.new == TcpState::Close);
                     }
                 }
                 let counters = table.counters();
@@ -308,6 +358,7 @@ mod tests {
                     key: SocketKey::from_address(1),
                     family: Family::V6,
                     mptcp: false,
+                    is_backup: false,
                     local: Endpoint::default(),
                     remote: Endpoint::default(),
                     old: pair[0],

@@ -13,7 +13,7 @@ pub struct Summary {
     pub events: u64,
     /// Transitions that the filter let through.
     pub shown: u64,
-    /// Records that were made but did not arrive.
+    /// Transitions that are known to have happened but did not arrive.
     pub lost: u64,
     /// Connections that were read when tracing began.
     pub seeded: u64,
@@ -31,6 +31,8 @@ pub struct Summary {
     pub illegal: u64,
     /// Transitions that lie before the last one of their socket.
     pub backwards: u64,
+    /// Transitions that only the second program saw.
+    pub recovered: u64,
     /// How time-wait and half-open sockets are seen.
     pub lifecycle: &'static str,
     /// The hook in use.
@@ -57,6 +59,7 @@ impl Summary {
             gaps: counters.gaps,
             illegal: counters.illegal,
             backwards: counters.backwards,
+            recovered: counters.recovered,
             lifecycle: "off",
             hook: "none",
             duration_s: 0.0,

@@ -2,7 +2,9 @@
 
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
-use tcptrace_common::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_TRANSITION, RawRecord, known};
+use tcptrace_common::{
+    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, known,
+};
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
@@ -37,9 +39,11 @@ pub enum Malformed {
 /// A record that breaks the contract of `tcptrace-common`. Never panics.
 pub fn decode(bytes: &[u8]) -> Result<Transition, Malformed> {
     let raw = RawRecord::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
-    if raw.kind != KIND_TRANSITION {
-        return Err(Malformed::Kind(raw.kind));
-    }
+    let is_backup = match raw.kind {
+        KIND_TRANSITION => false,
+        KIND_TRANSITION_BACKUP => true,
+        other => return Err(Malformed::Kind(other)),
+    };
     let state = |raw| TcpState::from_raw(raw).ok_or(Malformed::State(raw));
     let (old, new) = (state(raw.old_state)?, state(raw.new_state)?);
     let family = match raw.family {
@@ -71,6 +75,7 @@ pub fn decode(bytes: &[u8]) -> Result<Transition, Malformed> {
             .map_or(SocketKey::from_address(raw.sk), SocketKey::from_cookie),
         family,
         mptcp,
+        is_backup,
         local: endpoint(raw.laddr, raw.lport, is_listener),
         remote: endpoint(raw.raddr, raw.rport, false),
         old,

@@ -5,7 +5,7 @@ pub mod decode;
 pub mod live;
 pub mod poll;
 
-use crate::model::{Lost, Transition};
+use crate::model::{KtimeNs, Lost, Transition};
 
 /// What a source hands over at once.
 #[derive(Debug, Default)]
@@ -14,10 +14,15 @@ pub struct Batch {
     pub lost: Vec<Lost>,
     /// In the order of the kernel's ring buffer.
     pub transitions: Vec<Transition>,
+    /// How many transitions the first observer has missed in all; the second's reports of them, if any, were handed
+    /// over with this batch or before.
+    pub missed: u64,
+    /// When the batch was made.
+    pub taken: KtimeNs,
 }
 
 impl Batch {
-    /// Empties the batch and keeps its memory.
+    /// Empties the lists and keeps their memory.
     pub fn clear(&mut self) {
         self.lost.clear();
         self.transitions.clear();

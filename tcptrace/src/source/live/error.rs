@@ -1,6 +1,6 @@
 //! Why tracing cannot start, and what the person at the terminal can do about it.
 
-use std::{error::Error as _, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use thiserror::Error;
@@ -127,7 +127,10 @@ impl OpenError {
             Some(io_error) if matches!(&error, EbpfError::MapError(MapError::CreateError { name, .. }) if name == "EVENTS") => {
                 Self::Ring { size: ring_size, source: io::Error::new(io_error.kind(), io_error.to_string()) }
             }
-            _ => Self::Load { what, source: full_text(&error).into() },
+            _ => {
+                tracing::debug!("{error}");
+                Self::Load { what, source: full_text(&error).into() }
+            }
         }
     }
 }
@@ -140,20 +143,35 @@ fn io_error_of(error: &EbpfError) -> Option<&io::Error> {
         EbpfError::ProgramError(ProgramError::SyscallError(call)) => Some(&call.io_error),
         _ => None,
     };
-    direct.or_else(|| {
-        let mut source = error.source();
-        while let Some(error) = source {
-            if let Some(io_error) = error.downcast_ref() {
-                return Some(io_error);
-            }
-            source = error.source();
-        }
-        None
-    })
+    direct.or_else(|| find(error))
 }
 
-/// An error with its causes.
+/// The first error of a type among an error and its causes.
+fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An error with its causes. Of the verifier's words, which can fill pages, the verdict: the last that is no
+/// statistics. All of them are in the log at `-vv`.
 fn full_text(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = find(error) {
+        let log = verifier_log.to_string();
+        let is_statistics = |line: &&str| {
+            ["processed ", "verification time", "stack depth", "max_states"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        };
+        let verdict =
+            log.lines().rev().find(|line| !line.is_empty() && !is_statistics(line)).unwrap_or("no words");
+        return format!("{io_error}; the verifier says: {verdict} (all of it: -vv)");
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

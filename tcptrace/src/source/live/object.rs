@@ -21,6 +21,7 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/tcptrace.bpf.o");
 const CATEGORY: &str = "sock";
 const TRACEPOINT: &str = "inet_sock_set_state";
 const BTF_PROGRAM: &str = "state_btf";
+const BTF_BACKUP: &str = "state_btf_backup";
 const CLASSIC_PROGRAM: &str = "state_classic";
 
 /// `log::Level` as aya-log-ebpf numbers it: nothing, or up to debug.
@@ -31,7 +32,7 @@ const LOG_DEBUG: u8 = 4;
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
     /// Dropping it detaches; the program and its counters stay until `ebpf` goes.
-    pub(super) link: Link,
+    pub(super) links: Vec<Link>,
     pub(super) hook: Hook,
 }
 
@@ -66,14 +67,21 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     })?;
     let load = |cookie: bool| {
         let mut ebpf = load(settings, &offsets, cookie)?;
-        let program: &mut BtfTracePoint = program(&mut ebpf, BTF_PROGRAM)?;
-        program.load(TRACEPOINT, &btf).map_err(|error| {
-            OpenError::from_aya("load the BTF-typed tracepoint program", settings.ring_size, error)
-        })?;
-        let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| {
-            OpenError::from_aya("attach to inet_sock_set_state", settings.ring_size, error)
-        })?;
-        Ok(Attached { ebpf, link: Link::Btf(link), hook: Hook::Btf { cookie } })
+        let mut links = Vec::new();
+        // In this order: the backup reports what the first one has not taken before it.
+        for name in [BTF_PROGRAM, BTF_BACKUP] {
+            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+            program.load(TRACEPOINT, &btf).map_err(|error| {
+                OpenError::from_aya("load the BTF-typed tracepoint program", settings.ring_size, error)
+            })?;
+            let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| {
+                OpenError::from_aya("attach to inet_sock_set_state", settings.ring_size, error)
+            })?;
+            links.push(Link::Btf(link));
+        }
+        // Detached in the opposite order, so that the backup never works alone.
+        links.reverse();
+        Ok(Attached { ebpf, links, hook: Hook::Btf { cookie } })
     };
     match load(true) {
         // The verifier knows the helper here since Linux 5.12.
@@ -101,7 +109,7 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
         program.attach(CATEGORY, TRACEPOINT).and_then(|id| program.take_link(id)).map_err(|error| {
             OpenError::from_aya("attach to sock:inet_sock_set_state", settings.ring_size, error)
         })?;
-    Ok(Attached { ebpf, link: Link::Classic(link), hook: Hook::Classic })
+    Ok(Attached { ebpf, links: vec![Link::Classic(link)], hook: Hook::Classic })
 }
 
 fn load(settings: &Settings, offsets: &[(&'static str, u32)], cookie: bool) -> Result<Ebpf, OpenError> {

@@ -7,6 +7,7 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
+use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -32,15 +33,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Live {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
-    /// `None` once detached.
-    link: Option<Link>,
+    /// Empty once detached.
+    links: Vec<Link>,
     /// Keeps the program, whose counters are read to the end.
     _ebpf: Ebpf,
     hook: Hook,
     started: KtimeNs,
     misses: Option<Misses>,
-    /// What was lost so far, and how much of it was reported.
-    losses: [Loss; 3],
+    /// Lost in the full ring, as far as it was reported.
+    lost_before: u64,
+    /// Transitions that the first program had missed when the ring was empty last.
+    missed_before: u64,
     /// Records came with the last look.
     is_busy: bool,
 }
@@ -54,7 +57,7 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let Attached { mut ebpf, link, hook } = object::attach(settings)?;
+        let Attached { mut ebpf, links, hook } = object::attach(settings)?;
         let misses = object::misses(&ebpf, hook);
         let started = clock::now();
         let ring = take_map(&mut ebpf, "EVENTS")?;
@@ -72,16 +75,13 @@ impl Live {
         Ok(Self {
             ring,
             lost,
-            link: Some(link),
+            links,
             _ebpf: ebpf,
             hook,
             started,
             misses,
-            losses: [LostAt::Ring, LostAt::Recursion, LostAt::Decode].map(|at| Loss {
-                at,
-                total: 0,
-                reported: 0,
-            }),
+            lost_before: 0,
+            missed_before: 0,
             is_busy: false,
         })
     }
@@ -118,7 +118,7 @@ impl Live {
 
     /// Detaches: what comes after this is only what is still in the ring, see [`Self::drain`].
     pub fn detach(&mut self) {
-        self.link = None;
+        self.links.clear();
     }
 
     /// Takes what is in the ring, up to a batch, without waiting. Returns whether there was anything.
@@ -141,30 +141,29 @@ impl Live {
                 }
             }
         }
+        let is_empty = batch.transitions.len() < room;
         // After the records and before they are used: whatever was lost before any of them is in the counts.
-        let [in_ring, in_recursion, in_decode] = &mut self.losses;
-        in_ring.total = self.lost.get(&0, 0).map_err(io::Error::other)?.iter().sum();
-        if let Some(misses) = &self.misses {
-            in_recursion.total = misses.read()?;
-        }
-        in_decode.total += malformed;
-        let noticed = clock::now();
-        for loss in &mut self.losses {
-            let count = loss.total.saturating_sub(loss.reported);
+        let lost_records = self.lost(LOST_RECORDS)?;
+        let lost_backups = self.lost(LOST_BACKUPS)?;
+        batch.taken = clock::now();
+        let in_ring = lost_records + lost_backups - self.lost_before;
+        for (count, at) in [(in_ring, LostAt::Ring), (malformed, LostAt::Decode)] {
             if count > 0 {
-                batch.lost.push(Lost { noticed, count, at: loss.at });
-                loss.reported = loss.total;
+                batch.lost.push(Lost { noticed: batch.taken, count, at });
             }
+        }
+        self.lost_before = lost_records + lost_backups;
+        if is_empty && let Some(misses) = &self.misses {
+            // The backup's record of a miss comes right after the miss: those of the last time have arrived by now.
+            batch.missed = self.missed_before;
+            self.missed_before = misses.read()?.saturating_sub(lost_backups);
         }
         Ok(!batch.is_empty())
     }
-}
 
-/// One way to lose records.
-struct Loss {
-    at: LostAt,
-    total: u64,
-    reported: u64,
+    fn lost(&self, entry: u32) -> io::Result<u64> {
+        Ok(self.lost.get(&entry, 0).map_err(io::Error::other)?.iter().sum())
+    }
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, OpenError> {
