@@ -30,6 +30,7 @@ pub(crate) struct Row {
     pub(crate) ts_ns: u64,
     pub(crate) cookie: Option<u64>,
     pub(crate) family: u64,
+    pub(crate) protocol: String,
     pub(crate) laddr: Option<IpAddr>,
     pub(crate) lport: Option<u16>,
     pub(crate) raddr: Option<IpAddr>,
@@ -59,6 +60,7 @@ impl Row {
             ts_ns: number(value, "ts_ns")?.context("ts_ns is null")?,
             cookie: number(value, "cookie")?,
             family: number(value, "family")?.context("family is null")?,
+            protocol: text(value, "protocol")?.context("protocol is null")?,
             laddr: parsed(value, "laddr")?,
             lport: port(value, "lport")?,
             raddr: parsed(value, "raddr")?,
@@ -115,12 +117,12 @@ pub(crate) struct Capture {
     /// The sum of `count` of all `lost` objects.
     pub(crate) lost: u64,
     /// The part of it that the ring buffer had no room for.
-    pub(crate) lost_in_ring: u64,
     pub(crate) lost_objects: usize,
     pub(crate) summary: Summary,
 }
 
 /// The last object.
+#[derive(Debug)]
 pub(crate) struct Summary(Value);
 
 impl Summary {
@@ -134,7 +136,7 @@ impl Capture {
     /// Reads the whole output of a run that has ended.
     pub(crate) fn read(output: File) -> Result<Self> {
         let mut rows = Vec::new();
-        let (mut lost, mut lost_in_ring, mut lost_objects, mut summary) = (0, 0, 0, None);
+        let (mut lost, mut lost_objects, mut summary) = (0, 0, None);
         for line in BufReader::new(output).lines() {
             let line = line.context("output")?;
             let context = || format!("in the line {line}");
@@ -148,9 +150,8 @@ impl Capture {
                 Some("transition") => rows.push(Row::read(&value).with_context(context)?),
                 Some("lost") => {
                     let count = number(&value, "count").with_context(context)?.with_context(context)?;
-                    let place = text(&value, "where").with_context(context)?.with_context(context)?;
+                    text(&value, "where").with_context(context)?.with_context(context)?;
                     lost += count;
-                    lost_in_ring += if place == "ring" { count } else { 0 };
                     lost_objects += 1;
                 }
                 Some("summary") => summary = Some(Summary(value)),
@@ -172,7 +173,7 @@ impl Capture {
             "summary says {} lost, the lost objects {lost}",
             summary.get("lost")?
         );
-        Ok(Self { rows, lost, lost_in_ring, lost_objects, summary })
+        Ok(Self { rows, lost, lost_objects, summary })
     }
 
     /// Keeps the rows that `wanted` wants.

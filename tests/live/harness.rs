@@ -107,11 +107,16 @@ impl Tracer {
 
     /// A value of `/proc/PID/status` in KiB.
     pub(crate) fn status_kib(&self, key: &str) -> Result<u64> {
+        Ok(self.status(key)?.trim_end_matches(" kB").parse()?)
+    }
+
+    /// A value of `/proc/PID/status`.
+    pub(crate) fn status(&self, key: &str) -> Result<String> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path).with_context(|| path.clone())?;
         let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         let value = value.with_context(|| format!("no {key} in {path}"))?;
-        Ok(value.trim().trim_end_matches(" kB").parse()?)
+        Ok(value.trim().to_owned())
     }
 
     /// How often the kernel did not run one of its programs because that very program was already running on the CPU

@@ -15,6 +15,7 @@ mod output;
 mod owners;
 mod privileges;
 mod resets;
+mod rights;
 mod traffic;
 mod worker;
 
@@ -53,10 +54,36 @@ const TESTS: &[(&str, Test)] = &[
     ("output::rows_arrive_while_it_runs", output::rows_arrive_while_it_runs),
     ("output::duration_ends_it", output::duration_ends_it),
     ("output::closed_pipe_ends_it_quietly", output::closed_pipe_ends_it_quietly),
+    ("rights::capabilities_are_dropped", rights::capabilities_are_dropped),
+    ("rights::missing_capabilities_are_named", rights::missing_capabilities_are_named),
+    ("rights::two_capabilities_are_enough", rights::two_capabilities_are_enough),
+    ("rights::hostile_names_are_harmless", rights::hostile_names_are_harmless),
+    ("rights::kernel_log_at_vv", rights::kernel_log_at_vv),
+    ("rights::mptcp_on_demand", rights::mptcp_on_demand),
     ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
     ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
     ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
 ];
+
+/// Set by `cargo xtask test`: become root through sudo instead of skipping.
+const SUDO: &str = "TCPTRACE_TEST_SUDO";
+
+/// Runs the same tests again as root.
+fn as_root() -> ExitCode {
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut sudo = std::process::Command::new("sudo");
+    sudo.args(["--preserve-env=TCPTRACE_BIN", "env", "--unset", SUDO])
+        .arg(program)
+        .args(std::env::args_os().skip(1));
+    match sudo.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cannot start sudo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 fn main() -> ExitCode {
     if let Some(result) = worker::run_if_asked() {
@@ -74,6 +101,9 @@ fn main() -> ExitCode {
     // descriptor of all tests: it could be the last to close a socket of another test, and then is its owner.
     arguments.test_threads = Some(1);
     let missing = privileges::missing();
+    if missing.is_some() && std::env::var_os(SUDO).is_some() {
+        return as_root();
+    }
     if let Some(missing) = &missing
         && !arguments.list
     {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::traffic::PATIENCE;
 
@@ -34,6 +34,12 @@ fn obey(name: &str) -> Result<()> {
                 // Holds for `accept` too.
                 SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
                 listener = Some(socket);
+            }
+            "listen-mptcp" => {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))?;
+                socket.bind(&addr.parse::<SocketAddr>()?.into())?;
+                socket.listen(1)?;
+                listener = Some(socket.into());
             }
             "accept" => stream = Some(listener.as_ref().context("no listener")?.accept()?.0),
             "connect" => stream = Some(TcpStream::connect_timeout(&addr.parse()?, PATIENCE)?),

@@ -40,5 +40,6 @@ pub enum Command {
     /// the task that happened to be on the CPU), IP version, local and remote address and port, the state left and
     /// the state entered, and the time spent in the state left in milliseconds. Unknown is `-`. A time that began
     /// before tracing is a lower bound: `>=12.3`.
+    #[command(args_override_self = true)]
     Watch(WatchArgs),
 }

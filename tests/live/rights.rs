@@ -1,0 +1,122 @@
+//! Privileges: what is missing is named, what is not needed any more is given up. And names that would like to have
+//! more than they should.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    harness::{Tracer, program, scene},
+    netns::unique_port,
+    worker::Worker,
+};
+
+/// After attaching, no set of capabilities holds anything.
+pub(crate) fn capabilities_are_dropped() -> Result<()> {
+    let tracer = Tracer::start(&[])?;
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let value = tracer.status(set)?;
+        ensure!(value.trim_start_matches('0').is_empty(), "{set} is {value}");
+    }
+    tracer.stop().map(drop)
+}
+
+/// Root without capabilities, and root with only one of the two.
+pub(crate) fn missing_capabilities_are_named() -> Result<()> {
+    for (bounding, missing, present) in [
+        ("-all", &["CAP_BPF", "CAP_PERFMON"][..], &[][..]),
+        ("-all,+bpf", &["CAP_PERFMON"], &["CAP_BPF ("]),
+        ("-all,+perfmon", &["CAP_BPF"], &["CAP_PERFMON ("]),
+    ] {
+        let Output { status, stdout, stderr } = Command::new("setpriv")
+            .args(["--inh-caps=-all", "--bounding-set", bounding])
+            .arg(program())
+            .args(["watch", "--duration", "1s"])
+            .stdin(Stdio::null())
+            .output()
+            .context("setpriv")?;
+        let stderr = String::from_utf8(stderr)?;
+        ensure!(status.code() == Some(2), "{bounding}: {status}: {stderr}");
+        ensure!(stdout.is_empty() && stderr.lines().count() == 1, "{bounding}: {stderr}");
+        ensure!(missing.iter().all(|name| stderr.contains(&format!("{name} ("))), "{bounding}: {stderr}");
+        ensure!(!present.iter().any(|name| stderr.contains(name)), "{bounding}: {stderr}");
+        ensure!(stderr.contains("sudo"), "{bounding}: no remedy in {stderr}");
+    }
+    Ok(())
+}
+
+/// The two capabilities that are asked for are enough.
+pub(crate) fn two_capabilities_are_enough() -> Result<()> {
+    let output = Command::new("setpriv")
+        .args(["--inh-caps=-all", "--bounding-set", "-all,+bpf,+perfmon"])
+        .arg(program())
+        .args(["watch", "-o", "json", "--hook", "btf", "--duration", "100ms"])
+        .output()
+        .context("setpriv")?;
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "{stderr}");
+    ensure!(stdout.lines().last().is_some_and(|line| line.contains("\"summary\"")), "{stdout}");
+    Ok(())
+}
+
+/// A process calls itself what a terminal would obey, in every format.
+pub(crate) fn hostile_names_are_harmless() -> Result<()> {
+    const NAME: &str = "\u{1b}[31m,\"\t\u{202e}x";
+    for (format, escaped) in [
+        ("text", "\\x1b[31m,\"\\x09\\u{202e}x"),
+        ("csv", "\"\\x1b[31m,\"\"\\x09\\u{202e}x\""),
+        ("json", "\\u001b[31m,\\\"\\t\\u202ex"),
+    ] {
+        let port = unique_port();
+        let tracer = Tracer::start(&["-o", format, "--port", &port.to_string()])?;
+        crate::netns::run(|_| {
+            let mut worker = Worker::start(NAME)?;
+            worker.order(&format!("listen {}", SocketAddr::from(([127, 0, 0, 1], port))))?;
+            worker.order("stop")
+        })?;
+        let output = std::io::read_to_string(tracer.stop_raw()?)?;
+        ensure!(output.contains(escaped), "{format}: no {escaped} in\n{}", output.escape_debug());
+        let control = output.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        ensure!(control.is_none(), "{format}: {control:?} in\n{}", output.escape_debug());
+    }
+    Ok(())
+}
+
+/// The kernel half speaks at `-vv`, and only then.
+pub(crate) fn kernel_log_at_vv() -> Result<()> {
+    let port = unique_port();
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    for (flags, speaks) in [(&["-v"][..], true), (&[], false)] {
+        let tracer = Tracer::start(flags)?;
+        crate::netns::run(|_| {
+            let mut worker = Worker::start("live-mptcp")?;
+            worker.order(&format!("listen-mptcp {addr}"))?;
+            worker.order("stop")
+        })?;
+        tracer.wait_idle(std::time::Duration::from_secs(10))?;
+        let stderr = tracer.stderr();
+        ensure!(stderr.contains("protocol 262 is not asked for") == speaks, "{flags:?}:\n{stderr}");
+        tracer.stop()?;
+    }
+    Ok(())
+}
+
+/// MPTCP-level sockets are shown on demand, beside their TCP subflows.
+pub(crate) fn mptcp_on_demand() -> Result<()> {
+    let addr = SocketAddr::from(([127, 0, 0, 1], unique_port()));
+    for (flags, protocols) in [(&["--mptcp"][..], &["mptcp", "tcp"][..]), (&[], &["tcp"])] {
+        let (capture, ()) = scene(flags, |_| {
+            let mut worker = Worker::start("live-mptcp")?;
+            worker.order(&format!("listen-mptcp {addr}"))?;
+            worker.order("stop")
+        })?;
+        let mut seen: Vec<&str> = capture.rows.iter().map(|row| row.protocol.as_str()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        ensure!(seen == protocols, "{flags:?}: {seen:?}");
+    }
+    Ok(())
+}
