@@ -57,6 +57,8 @@ const TESTS: &[(&str, Test)] = &[
     ("rights::capabilities_are_dropped", rights::capabilities_are_dropped),
     ("rights::missing_capabilities_are_named", rights::missing_capabilities_are_named),
     ("rights::two_capabilities_are_enough", rights::two_capabilities_are_enough),
+    ("rights::no_btf_falls_back", rights::no_btf_falls_back),
+    ("rights::no_tracefs_is_mounted_or_said", rights::no_tracefs_is_mounted_or_said),
     ("rights::hostile_names_are_harmless", rights::hostile_names_are_harmless),
     ("rights::kernel_log_at_vv", rights::kernel_log_at_vv),
     ("rights::mptcp_on_demand", rights::mptcp_on_demand),
