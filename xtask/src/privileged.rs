@@ -32,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 /// Runs all tests. The live tests become root through sudo by themselves (`TCPTRACE_TEST_SUDO`).
 pub(crate) fn test(args: &[String]) -> Result<()> {
     let mut test = cargo();
-    test.args(["test", "--locked"]).args(args);
+    test.args(["test", "--locked", "--no-fail-fast"]).args(args);
     if !is_root()? {
         if sudo_works() {
             test.env("TCPTRACE_TEST_SUDO", "1");
