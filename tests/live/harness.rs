@@ -29,6 +29,14 @@ pub(crate) struct Tracer {
     stderr: Arc<Mutex<String>>,
 }
 
+/// What the kernel says of a BPF program.
+#[derive(Debug)]
+pub(crate) struct ProgramRuns {
+    id: u64,
+    pub(crate) runs: u64,
+    pub(crate) misses: u64,
+}
+
 /// The program under test.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("TCPTRACE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tcptrace").into(), PathBuf::from)
@@ -119,17 +127,21 @@ impl Tracer {
         Ok(value.trim().to_owned())
     }
 
-    /// How often the kernel did not run one of its programs because that very program was already running on the CPU
-    /// (an interrupt within it made another transition). Such an event is in no ring and no count of the program.
-    pub(crate) fn recursion_misses(&self) -> Result<u64> {
-        let mut misses = 0;
+    /// Its programs in the order in which they were loaded: how often the kernel ran each (only while
+    /// `kernel.bpf_stats_enabled` is set), and how often it skipped it because it was running on that CPU.
+    pub(crate) fn programs(&self) -> Result<Vec<ProgramRuns>> {
+        let mut programs = Vec::new();
         for file in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
-            // A descriptor may be gone by now.
+            // A descriptor may be gone by now, and most are no programs.
             let info = fs::read_to_string(file?.path()).unwrap_or_default();
-            let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
-            misses += value.map_or(Ok(0), |value| value.trim().parse::<u64>())?;
+            let value =
+                |key| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
+            if let (Some(id), Some(runs)) = (value("prog_id:"), value("run_cnt:")) {
+                programs.push(ProgramRuns { id, runs, misses: value("recursion_misses:").unwrap_or(0) });
+            }
         }
-        Ok(misses)
+        programs.sort_by_key(|program| program.id);
+        Ok(programs)
     }
 
     /// Waits until it has nothing more to write: its output has not grown for half a second.
