@@ -48,6 +48,23 @@ pub const KIND_TRANSITION: u8 = 1;
 /// It may have been reported already.
 pub const KIND_TRANSITION_BACKUP: u8 = 2;
 
+/// [`RawMini::kind`]: something happened to the timer of a time-wait socket (`struct inet_timewait_sock`).
+pub const KIND_TIME_WAIT: u8 = 3;
+/// [`RawRecord::kind`]: the socket is destroyed (`tcp:tcp_destroy_sock`).
+pub const KIND_DESTROY: u8 = 4;
+/// [`RawRecord::kind`]: a reset was sent for the socket (`tcp:tcp_send_reset`).
+pub const KIND_RESET_SENT: u8 = 5;
+
+/// What happened to a timer ([`RawMini::action`]).
+pub mod timer_action {
+    /// Armed (`timer:timer_start`).
+    pub const START: u8 = 1;
+    /// Taken off (`timer:timer_cancel`): before it expires, before it is armed again, or for good.
+    pub const CANCEL: u8 = 2;
+    /// Expired (`timer:timer_expire_entry`).
+    pub const EXPIRE: u8 = 3;
+}
+
 /// Entries of the per-CPU array of lost records: of [`KIND_TRANSITION`].
 pub const LOST_RECORDS: u32 = 0;
 /// Entries of the per-CPU array of lost records: of [`KIND_TRANSITION_BACKUP`].
@@ -64,6 +81,8 @@ pub mod known {
     pub const UID: u8 = 1 << 2;
     /// `sk_err`; zero then means "no error"
     pub const SK_ERR: u8 = 1 << 3;
+    /// [`RawMini::entry_stamp_ms`](super::RawMini::entry_stamp_ms)
+    pub const ENTRY_STAMP: u8 = 1 << 5;
     /// `pid_tgid` and `comm`, which are filled only where [`current_is_owner`](super::current_is_owner) holds
     pub const TASK: u8 = 1 << 4;
 }
@@ -128,6 +147,54 @@ impl RawRecord {
     pub const SIZE: usize = size_of::<Self>();
 }
 
+/// A record about a socket that is no full one. The same size as [`RawRecord`], and what they share at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RawMini {
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub ts_ns: u64,
+    /// `tw_cookie`, the one of the socket that it stands for; 0 when nobody had asked for it.
+    pub cookie: u64,
+    /// Kernel address of the mini-socket.
+    pub sk: u64,
+    /// `bpf_get_current_pid_tgid`: the task on the CPU, which is **not** the owner.
+    pub pid_tgid: u64,
+    /// Jiffies until the timer expires; negative when that is over.
+    pub jiffies_left: i64,
+    /// `tw_entry_stamp`: when it entered its state, milliseconds of `CLOCK_MONOTONIC`, the lower 32 bits.
+    pub entry_stamp_ms: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Local address; a v4 address stands in the first word.
+    pub laddr: [u32; 4],
+    /// Remote address; a v4 address stands in the first word.
+    pub raddr: [u32; 4],
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// Zero.
+    pub reserved_2: u32,
+    /// Local port, host order.
+    pub lport: u16,
+    /// Remote port, host order.
+    pub rport: u16,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// `IPPROTO_TCP`.
+    pub protocol: u16,
+    /// Zero.
+    pub reserved_3: u16,
+    /// What this record says, one of the `KIND_` constants.
+    pub kind: u8,
+    /// One of [`timer_action`].
+    pub action: u8,
+    /// `tw_substate`, one of [`tcp_state`].
+    pub state: u8,
+    /// Which optional fields are filled, bits of [`known`].
+    pub known: u8,
+    /// Zero.
+    pub reserved_4: [u8; 2],
+}
+
 // The layout is a contract: a change of it is a change of this table.
 const _: () = {
     use core::mem::{align_of, offset_of};
@@ -152,4 +219,15 @@ const _: () = {
     assert!(offset_of!(RawRecord, new_state) == 100);
     assert!(offset_of!(RawRecord, known) == 101);
     assert!(offset_of!(RawRecord, reserved) == 102);
+
+    assert!(size_of::<RawMini>() == RawRecord::SIZE);
+    assert!(offset_of!(RawMini, jiffies_left) == 32);
+    assert!(offset_of!(RawMini, entry_stamp_ms) == 40);
+    assert!(offset_of!(RawMini, laddr) == offset_of!(RawRecord, laddr));
+    assert!(offset_of!(RawMini, netns) == offset_of!(RawRecord, netns));
+    assert!(offset_of!(RawMini, lport) == offset_of!(RawRecord, lport));
+    assert!(offset_of!(RawMini, kind) == offset_of!(RawRecord, kind));
+    assert!(offset_of!(RawMini, action) == offset_of!(RawRecord, old_state));
+    assert!(offset_of!(RawMini, state) == offset_of!(RawRecord, new_state));
+    assert!(offset_of!(RawMini, known) == offset_of!(RawRecord, known));
 };

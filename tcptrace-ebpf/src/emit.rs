@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
-use tcptrace_common::{KIND_TRANSITION_BACKUP, LOST_BACKUPS, LOST_RECORDS, RawRecord};
+use tcptrace_common::{KIND_TRANSITION_BACKUP, LOST_BACKUPS, LOST_RECORDS, RawMini, RawRecord};
 
 /// Records for user space. The size is set at load (`--ring-size`).
 #[map]
@@ -18,15 +18,24 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
 /// Puts one record into the ring, or counts it as lost. Returns whether it was put.
-///
-/// Submitting without flags wakes the reader only when it has caught up (adaptive notification).
 #[inline(always)]
 pub(crate) fn record(record: &RawRecord) -> bool {
-    let Some(mut slot) = EVENTS.reserve::<RawRecord>(0) else {
-        let entry = if record.kind == KIND_TRANSITION_BACKUP { LOST_BACKUPS } else { LOST_RECORDS };
+    put(record, if record.kind == KIND_TRANSITION_BACKUP { LOST_BACKUPS } else { LOST_RECORDS })
+}
+
+/// As [`record`], for a mini-socket.
+#[inline(always)]
+pub(crate) fn mini(record: &RawMini) -> bool {
+    put(record, LOST_RECORDS)
+}
+
+/// Submitting without flags wakes the reader only when it has caught up (adaptive notification).
+#[inline(always)]
+fn put<T: Copy + 'static>(record: &T, entry: u32) -> bool {
+    let Some(mut slot) = EVENTS.reserve::<T>(0) else {
         if let Some(lost) = LOST.get_ptr_mut(entry) {
-            // Atomic, because before Linux 6.1 a program can be entered again by an interrupt while it runs. Rust has
-            // no atomic addition for this target.
+            // Atomic, because before Linux 6.1 a program can be entered again by an interrupt while it runs, and several
+            // programs share an entry. Rust has no atomic addition for this target.
             // SAFETY: a valid, aligned entry of the map, of 8 bytes.
             unsafe {
                 asm!("lock *(u64 *)({lost} + 0) += {one}", lost = in(reg) lost, one = in(reg) 1_u64);

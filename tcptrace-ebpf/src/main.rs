@@ -23,6 +23,8 @@ mod sock;
 mod state_btf;
 #[cfg(target_arch = "bpf")]
 mod state_classic;
+#[cfg(target_arch = "bpf")]
+mod timers;
 
 /// What the kernel is told. Helpers such as `bpf_probe_read_kernel` are open to GPL-compatible programs only.
 #[cfg(target_arch = "bpf")]

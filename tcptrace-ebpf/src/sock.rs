@@ -8,7 +8,10 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext, Global, TASK_COMM_LEN,
     cty::c_void,
-    helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, generated::bpf_get_current_comm},
+    helpers::{
+        bpf_get_socket_cookie, bpf_probe_read_kernel,
+        generated::{bpf_get_current_comm, bpf_jiffies64},
+    },
 };
 use tcptrace_common::{AF_INET6, tcp_state};
 
@@ -46,6 +49,18 @@ offsets! {
     SK_UID,
     /// `sock.sk_err`, int
     SK_ERR,
+    /// `timer_list.function`, pointer
+    TIMER_FUNCTION,
+    /// `timer_list.expires`, unsigned long
+    TIMER_EXPIRES,
+    /// `inet_timewait_sock.tw_timer`, struct timer_list
+    TW_TIMER,
+    /// `inet_timewait_sock.tw_substate`, u8
+    TW_SUBSTATE,
+    /// `inet_timewait_sock.tw_entry_stamp`, u32 (Linux >= 6.14); 0 where the kernel has none
+    TW_ENTRY_STAMP,
+    /// `sock.__sk_common.skc_cookie`, u64
+    SKC_COOKIE,
 }
 
 /// A `struct sock *` that the verifier knows as such (argument of a BTF-typed program).
@@ -145,6 +160,118 @@ impl Sock {
     pub(crate) fn cookie(self) -> u64 {
         // SAFETY: the helper takes a typed socket pointer, which `self.0` is.
         unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
+    }
+}
+
+/// A `struct timer_list *` that the verifier knows as such.
+#[derive(Clone, Copy)]
+pub(crate) struct Timer(*const u8);
+
+impl Timer {
+    /// Wraps the argument of a BTF-typed program.
+    ///
+    /// # Safety
+    ///
+    /// `timer` must be a `struct timer_list *` argument of the running BTF-typed program, unchanged.
+    #[inline(always)]
+    pub(crate) unsafe fn from_typed_argument(timer: *const c_void) -> Self {
+        Self(timer.cast())
+    }
+
+    #[inline(always)]
+    pub(crate) fn function(self) -> u64 {
+        // A typed pointer like any other: the verifier checks the access against `struct timer_list`.
+        Sock(self.0).load(&TIMER_FUNCTION)
+    }
+
+    /// Jiffies.
+    #[inline(always)]
+    pub(crate) fn expires(self) -> u64 {
+        Sock(self.0).load(&TIMER_EXPIRES)
+    }
+}
+
+/// `jiffies_64`
+#[inline(always)]
+pub(crate) fn jiffies() -> u64 {
+    // SAFETY: the helper takes no argument and cannot fail.
+    unsafe { bpf_jiffies64() }
+}
+
+/// A copy of the head of a mini-socket, which begins with a `struct sock_common` as a full one does.
+///
+/// The way from a timer to the object that holds it leads backwards, which the verifier refuses on typed pointers:
+/// these fields are read by helper, each with 0 for a failure that cannot happen while the timer is on.
+#[derive(Clone, Copy)]
+pub(crate) struct Mini(*const u8);
+
+impl Mini {
+    /// The time-wait socket that holds this timer.
+    #[inline(always)]
+    pub(crate) fn of_time_wait_timer(timer: Timer) -> Option<Self> {
+        let address = (timer.0 as u64).wrapping_sub(u64::from(TW_TIMER.load()));
+        (address != 0).then_some(Self(address as *const u8))
+    }
+
+    #[inline(always)]
+    fn read<T: Copy + Default>(self, offset: &Global<u32>) -> T {
+        // SAFETY: the helper validates the address and fails on a bad one.
+        unsafe { bpf_probe_read_kernel(Sock(self.0).field::<T>(offset)) }.unwrap_or_default()
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    #[inline(always)]
+    pub(crate) fn cookie(self) -> u64 {
+        self.read(&SKC_COOKIE)
+    }
+
+    #[inline(always)]
+    pub(crate) fn family(self) -> u16 {
+        self.read(&SKC_FAMILY)
+    }
+
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u16 {
+        self.read(&SKC_NUM)
+    }
+
+    #[inline(always)]
+    pub(crate) fn remote_port(self) -> u16 {
+        u16::from_be(self.read(&SKC_DPORT))
+    }
+
+    #[inline(always)]
+    pub(crate) fn local_address(self) -> [u32; 4] {
+        if self.family() == AF_INET6 {
+            self.read(&SKC_V6_RCV_SADDR)
+        } else {
+            [self.read(&SKC_RCV_SADDR), 0, 0, 0]
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn remote_address(self) -> [u32; 4] {
+        if self.family() == AF_INET6 { self.read(&SKC_V6_DADDR) } else { [self.read(&SKC_DADDR), 0, 0, 0] }
+    }
+
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        Self(self.read::<u64>(&SKC_NET) as *const u8).read(&NET_NS_INUM)
+    }
+
+    #[inline(always)]
+    pub(crate) fn substate(self) -> u8 {
+        self.read(&TW_SUBSTATE)
+    }
+
+    /// Milliseconds of `CLOCK_MONOTONIC`, the lower 32 bits.
+    #[inline(always)]
+    pub(crate) fn entry_stamp(self) -> Option<u32> {
+        if TW_ENTRY_STAMP.load() == 0 { None } else { Some(self.read(&TW_ENTRY_STAMP)) }
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) struct Capture {
 }
 
 /// The last object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Summary(Value);
 
 impl Summary {

@@ -63,7 +63,8 @@ impl Tracer {
     fn launch(args: &[&str], sink: Stdio, stdout: NamedTempFile) -> Result<Self> {
         let program = program();
         let mut child = Command::new(&program)
-            .args(["watch", "-o", "json", "-v"])
+            // What the state tracepoint says is the measure of most tests; what follows in `args` overrides it.
+            .args(["watch", "-o", "json", "-v", "--lifecycle", "off"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(sink)

@@ -16,6 +16,7 @@ mod owners;
 mod privileges;
 mod resets;
 mod rights;
+mod time_wait;
 mod traffic;
 mod worker;
 
@@ -62,6 +63,13 @@ const TESTS: &[(&str, Test)] = &[
     ("rights::hostile_names_are_harmless", rights::hostile_names_are_harmless),
     ("rights::kernel_log_at_vv", rights::kernel_log_at_vv),
     ("rights::mptcp_on_demand", rights::mptcp_on_demand),
+    ("time_wait::server_lingers", time_wait::server_lingers),
+    ("time_wait::after_shutdown", time_wait::after_shutdown),
+    ("time_wait::fin_wait2_expires", time_wait::fin_wait2_expires),
+    ("time_wait::reused", time_wait::reused),
+    ("time_wait::killed", time_wait::killed),
+    ("time_wait::twenty_thousand_lives", time_wait::twenty_thousand_lives),
+    ("time_wait::expires", time_wait::expires),
     ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
     ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
     ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),

@@ -6,7 +6,9 @@
 //! started 1.0                      moment at which tracing was on, in seconds of CLOCK_MONOTONIC
 //! limits CONNECTIONS CLOSED        how much the table may hold
 //! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes]
+//! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
 //! lost TIME COUNT                  a loss, noticed at TIME
+//! now TIME                         time has come to TIME
 //! ```
 //!
 //! SOCKET is `cN` (cookie) or `aN` (address: the kernel gave no cookie), an endpoint is `ADDR/PORT` with `-` for
@@ -26,7 +28,8 @@ use std::{
 use tcptrace::{
     app::Pipeline,
     model::{
-        Comm, Endpoint, Family, Filter, KtimeNs, Limits, Lost, LostAt, SocketKey, Task, TcpState, Transition,
+        Comm, Endpoint, Event, Family, Filter, KtimeNs, Limits, Lost, LostAt, SocketKey, Task, TcpState,
+        ThreadId, TimeWait, TimerAction, Transition,
     },
     output::{Csv, Json, LineFormat, Text, TextOptions},
     source::{Batch, clock::WallClock},
@@ -98,9 +101,14 @@ fn read(input: &str) -> Result<Scenario> {
                 let lost = Lost { noticed: moment(time)?, count: count.parse()?, at: LostAt::Ring };
                 batches.push(Batch { lost: vec![lost], ..Batch::default() });
             }
+            ["now", time] => batches.push(Batch { taken: moment(time)?, ..Batch::default() }),
+            ["tw", rest @ ..] => {
+                let event = time_wait(rest).map_err(|error| format!("`{line}`: {error}"))?;
+                batches.push(Batch { events: vec![Event::TimeWait(event)], ..Batch::default() });
+            }
             ["at", rest @ ..] => {
                 let transition = transition(rest).map_err(|error| format!("`{line}`: {error}"))?;
-                batches.push(Batch { transitions: vec![transition], ..Batch::default() });
+                batches.push(Batch { events: vec![Event::Transition(transition)], ..Batch::default() });
             }
             _ => return Err(format!("`{line}` is not understood").into()),
         }
@@ -132,11 +140,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
     };
     let mut transition = Transition {
         ts: moment(time)?,
-        key: match socket.split_at(1) {
-            ("c", number) => SocketKey::from_cookie(number.parse()?),
-            ("a", number) => SocketKey::from_address(number.parse()?),
-            _ => return Err("a socket is cN or aN".into()),
-        },
+        key: key(socket)?,
         family: if *family == "4" { Family::V4 } else { Family::V6 },
         mptcp: false,
         is_backup: false,
@@ -148,6 +152,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
         uid: None,
         error: None,
         task: None,
+        thread: None,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
@@ -155,6 +160,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
                 let (pid, comm) = task.split_once('/').ok_or("a task is PID/COMM")?;
                 transition.task = Some(Task { pid: pid.parse()?, comm: Comm::from(comm) });
             }
+            ("thread", thread) => transition.thread = Some(ThreadId(thread.parse()?)),
             ("backup", yes) => transition.is_backup = yes == "yes",
             ("err", errno) => transition.error = Some(errno.parse()?),
             ("netns", inode) => transition.netns = Some(inode.parse()?),
@@ -163,6 +169,46 @@ fn transition(words: &[&str]) -> Result<Transition> {
         }
     }
     Ok(transition)
+}
+
+fn time_wait(words: &[&str]) -> Result<TimeWait> {
+    let [time, socket, family, local, remote, action, state, options @ ..] = words else {
+        return Err("words are missing".into());
+    };
+    let mut event = TimeWait {
+        ts: moment(time)?,
+        key: key(socket)?,
+        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        local: endpoint(local)?,
+        remote: endpoint(remote)?,
+        netns: None,
+        action: match *action {
+            "start" => TimerAction::Start,
+            "cancel" => TimerAction::Cancel,
+            "expire" => TimerAction::Expire,
+            other => return Err(format!("unknown action {other}").into()),
+        },
+        state: state.parse::<TcpState>()?,
+        entered: None,
+        thread: ThreadId(0),
+    };
+    for option in options {
+        match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("entered", time) => event.entered = Some(moment(time)?),
+            ("thread", thread) => event.thread = ThreadId(thread.parse()?),
+            ("netns", inode) => event.netns = Some(inode.parse()?),
+            (other, _) => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    Ok(event)
+}
+
+fn key(socket: &str) -> Result<SocketKey> {
+    match socket.split_at(1) {
+        ("c", number) => Ok(SocketKey::from_cookie(number.parse()?)),
+        ("a", number) => Ok(SocketKey::from_address(number.parse()?)),
+        _ => Err("a socket is cN or aN".into()),
+    }
 }
 
 fn endpoint(text: &str) -> Result<Endpoint> {

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    model::{Filter, KtimeNs, Limits, Lost, Table, Transition},
+    model::{Filter, KtimeNs, Limits, Lost, Observation, Table},
     output::{LineFormat, Moment, Summary},
     source::{Batch, clock::WallClock},
 };
@@ -46,13 +46,19 @@ impl Pipeline {
         for lost in &batch.lost {
             self.lost(lost)?;
         }
-        for transition in &batch.transitions {
-            self.transition(transition)?;
+        for event in &batch.events {
+            self.tell(|table, tell| table.apply(event, tell))?;
         }
+        self.tell(|table, tell| table.settle(batch.taken, tell))?;
         if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
             self.format.lost(self.moment(lost.noticed), &lost)?;
         }
         self.format.flush()
+    }
+
+    /// Whether something waits for time to pass: call [`Self::take`] again soon, with an empty batch if need be.
+    pub fn is_unsettled(&self) -> bool {
+        self.table.is_unsettled()
     }
 
     fn lost(&mut self, lost: &Lost) -> io::Result<()> {
@@ -60,16 +66,18 @@ impl Pipeline {
         self.format.lost(self.moment(lost.noticed), lost)
     }
 
-    fn transition(&mut self, transition: &Transition) -> io::Result<()> {
-        let at = self.moment(transition.ts);
-        let Some(observed) = self.table.apply(transition) else {
-            return Ok(());
-        };
-        if !self.filter.keeps(&observed) {
-            return Ok(());
-        }
-        self.shown += 1;
-        self.format.transition(at, &observed)
+    /// Lets the table work and writes what it tells, as far as it is asked for.
+    fn tell(&mut self, work: impl FnOnce(&mut Table, &mut dyn FnMut(&Observation))) -> io::Result<()> {
+        let mut result = Ok(());
+        let (started, wall_clock) = (self.started, self.wall_clock);
+        work(&mut self.table, &mut |observed| {
+            if result.is_ok() && self.filter.keeps(observed) {
+                self.shown += 1;
+                result =
+                    self.format.transition(moment(observed.transition.ts, started, wall_clock), observed);
+            }
+        });
+        result
     }
 
     /// Writes the end. `complete` adds what only the caller knows to the summary.
@@ -93,10 +101,10 @@ impl Pipeline {
     }
 
     fn moment(&self, ktime: KtimeNs) -> Moment {
-        Moment {
-            ktime,
-            unix_ns: self.wall_clock.unix_ns(ktime),
-            elapsed_ns: ktime.since(self.started).unwrap_or(0),
-        }
+        moment(ktime, self.started, self.wall_clock)
     }
+}
+
+fn moment(ktime: KtimeNs, started: KtimeNs, wall_clock: WallClock) -> Moment {
+    Moment { ktime, unix_ns: wall_clock.unix_ns(ktime), elapsed_ns: ktime.since(started).unwrap_or(0) }
 }

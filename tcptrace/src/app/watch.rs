@@ -1,6 +1,9 @@
 //! `tcptrace watch`: the live kernel, a line for each transition.
 
-use std::io::{self, BufWriter};
+use std::{
+    io::{self, BufWriter},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
@@ -22,6 +25,9 @@ use crate::{
 
 /// Room for a few hundred lines: one write for a batch under load, one a line when it is quiet.
 const OUTPUT_BUFFER: usize = 64 * 1024;
+
+/// How often to look at what time alone makes clear.
+const SETTLE: Duration = Duration::from_millis(25);
 
 /// Runs it on one thread, so that dropped capabilities are dropped for all of the process.
 pub(super) fn run(watch: &Watch) -> Result<()> {
@@ -45,6 +51,8 @@ async fn trace(watch: &Watch) -> Result<()> {
             biased;
             reason = stop.requested() => break reason,
             read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
+            // What happened to a time-wait socket is clear only some milliseconds later.
+            () = tokio::time::sleep(SETTLE), if pipeline.is_unsettled() => batch.taken = clock::now(),
         }
         pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
         batch.clear();
@@ -63,6 +71,7 @@ async fn trace(watch: &Watch) -> Result<()> {
     let summary = pipeline
         .end(ended, |summary| Summary {
             hook: live.hook().name(),
+            lifecycle: live.lifecycle().name(),
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "2^52 ns are 52 days, then microseconds are lost"

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{selection::SelectionArgs, values};
 use crate::{
     model::{Filter, Limits},
-    source::live::{HookChoice, Settings},
+    source::live::{HookChoice, LifecycleChoice, Settings},
 };
 
 /// What was typed.
@@ -45,6 +45,21 @@ pub struct WatchArgs {
     /// How to hook into the kernel; `classic` needs no BTF and knows fewer fields
     #[arg(long, value_enum, default_value_t, help_heading = "Tracing")]
     hook: HookArg,
+    /// How to follow connections into TIME_WAIT
+    #[arg(long, value_enum, default_value_t, value_name = "WAY", help_heading = "Tracing")]
+    lifecycle: LifecycleArg,
+}
+
+/// `--lifecycle`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LifecycleArg {
+    /// The best that the kernel gives
+    #[default]
+    Auto,
+    /// By the timers of time-wait sockets, or an error
+    Timer,
+    /// Not at all: `FIN_WAIT2 -> CLOSE` when the kernel swaps the socket
+    Off,
 }
 
 /// `-o`
@@ -125,6 +140,11 @@ impl WatchArgs {
                     HookArg::Classic => HookChoice::Classic,
                 },
                 ring_size: self.ring_size,
+                lifecycle: match self.lifecycle {
+                    LifecycleArg::Auto => LifecycleChoice::Auto,
+                    LifecycleArg::Timer => LifecycleChoice::Timer,
+                    LifecycleArg::Off => LifecycleChoice::Off,
+                },
                 mptcp: self.mptcp,
                 kernel_log: verbose >= 2,
             },

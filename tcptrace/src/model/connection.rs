@@ -47,6 +47,17 @@ impl Origin {
     }
 }
 
+/// What stands for a connection in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// A full socket.
+    Full,
+    /// A time-wait socket was made; the full socket's end has yet to be reported.
+    Swapping,
+    /// A time-wait socket.
+    Mini,
+}
+
 /// What is known of one connection. At most 144 bytes: there may be a million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -74,6 +85,8 @@ pub struct Connection {
     pub state: TcpState,
     /// True when stays were dropped from the history.
     pub is_truncated: bool,
+    /// What stands for it in the kernel.
+    pub(crate) body: Body,
     /// `sk_uid`, or `Connection::NO_UID`.
     uid: u32,
     since: Since,
@@ -116,6 +129,7 @@ impl Connection {
             end_cause: None,
             state: first.old,
             is_truncated: false,
+            body: Body::Full,
             uid: Self::NO_UID,
             since,
             since_ns,
@@ -131,6 +145,7 @@ impl Connection {
         let dwell = elapsed.filter(|_| !is_gap).and_then(|ns| match self.since {
             Since::Exact => Some(Dwell::Exact(ns)),
             Since::AtLeast => Some(Dwell::AtLeast(ns)),
+            Since::Jiffy => Some(Dwell::Jiffy(ns)),
             Since::Unknown => None,
         });
 
@@ -159,7 +174,7 @@ impl Connection {
     /// When it entered the state it is in, `None` when that was not seen.
     pub const fn entered(&self) -> Option<KtimeNs> {
         match self.since {
-            Since::Exact => Some(self.since_ns),
+            Since::Exact | Since::Jiffy => Some(self.since_ns),
             Since::AtLeast | Since::Unknown => None,
         }
     }
@@ -174,6 +189,11 @@ impl Connection {
         self.state = state;
         self.since = if since.is_some() { Since::AtLeast } else { Since::Unknown };
         self.since_ns = since.unwrap_or_default();
+    }
+
+    /// The entry into its state was told later, to one tick of the kernel's timer: its dwell was so, too.
+    pub(crate) fn entered_to_a_jiffy(&mut self) {
+        self.since = Since::Jiffy;
     }
 
     /// When it entered its state, whatever the quality.

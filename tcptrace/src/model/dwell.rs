@@ -9,13 +9,24 @@ pub enum Dwell {
     Exact(u64),
     /// It began before we could see it: at least this long.
     AtLeast(u64),
+    /// Known to one tick of the kernel's timer, at most 10 ms.
+    Jiffy(u64),
 }
 
 impl Dwell {
     /// Nanoseconds, exact or the lower bound.
     pub const fn ns(self) -> u64 {
         match self {
-            Self::Exact(ns) | Self::AtLeast(ns) => ns,
+            Self::Exact(ns) | Self::AtLeast(ns) | Self::Jiffy(ns) => ns,
+        }
+    }
+
+    /// The same, known to one tick of the kernel's timer only. A lower bound stays one.
+    #[must_use]
+    pub const fn to_a_jiffy(self) -> Self {
+        match self {
+            Self::Exact(ns) | Self::Jiffy(ns) => Self::Jiffy(ns),
+            Self::AtLeast(ns) => Self::AtLeast(ns),
         }
     }
 
@@ -24,6 +35,7 @@ impl Dwell {
         match self {
             Self::Exact(_) => "exact",
             Self::AtLeast(_) => "at_least",
+            Self::Jiffy(_) => "jiffy",
         }
     }
 }
@@ -33,6 +45,8 @@ impl Dwell {
 pub(crate) enum Since {
     /// The transition was seen.
     Exact,
+    /// The transition was told later, to one tick of the kernel's timer.
+    Jiffy,
     /// The connection is known to have been in the state by then.
     AtLeast,
     /// Not known at all.
@@ -56,6 +70,7 @@ impl History {
     const EXACT: u64 = 0;
     const AT_LEAST: u64 = 1;
     const UNKNOWN: u64 = 2;
+    const JIFFY: u64 = 3;
     const NS_MASK: u64 = (1 << Self::KIND_SHIFT) - 1;
 
     /// Adds a completed stay. Returns false when there is no room left.
@@ -66,6 +81,7 @@ impl History {
         let (kind, ns) = match dwell {
             Some(Dwell::Exact(ns)) => (Self::EXACT, ns),
             Some(Dwell::AtLeast(ns)) => (Self::AT_LEAST, ns),
+            Some(Dwell::Jiffy(ns)) => (Self::JIFFY, ns),
             None => (Self::UNKNOWN, 0),
         };
         *slot =
@@ -81,6 +97,7 @@ impl History {
             let dwell = match slot >> Self::KIND_SHIFT & 3 {
                 Self::EXACT => Some(Dwell::Exact(ns)),
                 Self::AT_LEAST => Some(Dwell::AtLeast(ns)),
+                Self::JIFFY => Some(Dwell::Jiffy(ns)),
                 _ => None,
             };
             Some((state, dwell))
@@ -98,7 +115,7 @@ mod tests {
             (TcpState::SynSent, Some(Dwell::Exact(1))),
             (TcpState::Closing, Some(Dwell::AtLeast(u64::from(u32::MAX) * 1000))),
             (TcpState::Established, None),
-            (TcpState::FinWait1, Some(Dwell::Exact(0))),
+            (TcpState::FinWait1, Some(Dwell::Jiffy(0))),
             (TcpState::CloseWait, Some(Dwell::Exact(History::NS_MASK))),
             (TcpState::LastAck, Some(Dwell::AtLeast(7))),
         ];

@@ -34,6 +34,14 @@ pub enum EndCause {
     Refused,
     /// The peer did not answer any more.
     Timeout,
+    /// Its time in TIME_WAIT (or, orphaned, in FIN_WAIT2) is over: the orderly end of the side that closed first.
+    TwExpired,
+    /// A new connection took the place of the time-wait socket: `tcp_tw_reuse`, or the peer's new SYN.
+    TwReused,
+    /// The time-wait socket was taken away: killed, reset, or its network namespace is gone.
+    TwKilled,
+    /// There was no time-wait socket to be had (`tcp_max_tw_buckets`).
+    TwOverflow,
     /// The kernel's error does not tell, or is not known.
     Unknown,
 }
@@ -47,6 +55,10 @@ impl EndCause {
             Self::ResetRemote => "reset_remote",
             Self::Refused => "refused",
             Self::Timeout => "timeout",
+            Self::TwExpired => "tw_expired",
+            Self::TwReused => "tw_reused",
+            Self::TwKilled => "tw_killed",
+            Self::TwOverflow => "tw_overflow",
             Self::Unknown => "unknown",
         }
     }
@@ -98,6 +110,6 @@ pub fn closed_by(transition: &Transition) -> Option<ClosedBy> {
     by_state(transition.old).or_else(|| by_state(transition.new)).or_else(|| match end_cause(transition)? {
         EndCause::ResetLocal => Some(ClosedBy::Local),
         EndCause::ResetRemote | EndCause::Refused => Some(ClosedBy::Remote),
-        EndCause::Fin | EndCause::Timeout | EndCause::Unknown => None,
+        _ => None,
     })
 }

@@ -157,6 +157,68 @@ pub struct Transition {
     pub error: Option<u16>,
     /// The owner; only where the current task is the owner.
     pub task: Option<Task>,
+    /// The owner's thread (`bpf_get_current_pid_tgid`), with `task`.
+    pub thread: Option<ThreadId>,
+}
+
+/// A thread: process id in the upper, thread id in the lower half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ThreadId(pub u64);
+
+/// What happened to the timer of a time-wait socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimerAction {
+    /// It was armed: the socket is new, or its time begins again.
+    Start,
+    /// It was taken off: to expire, to be armed again, or for good.
+    Cancel,
+    /// It has expired.
+    Expire,
+}
+
+/// Something happened to a time-wait socket (`struct inet_timewait_sock`), which stands for a full one whose
+/// application has closed it, or whose FINs are both through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWait {
+    /// When.
+    pub ts: KtimeNs,
+    /// The socket that it stands for.
+    pub key: SocketKey,
+    /// Its address family.
+    pub family: Family,
+    /// Our side.
+    pub local: Endpoint,
+    /// The peer's side.
+    pub remote: Endpoint,
+    /// Inode of the network namespace.
+    pub netns: Option<NonZeroU32>,
+    /// What happened.
+    pub action: TimerAction,
+    /// `tw_substate`: FIN_WAIT2 or TIME_WAIT.
+    pub state: TcpState,
+    /// When it entered that state, to a millisecond, where the kernel keeps it (`tw_entry_stamp`).
+    pub entered: Option<KtimeNs>,
+    /// The thread on the CPU, which is not the owner.
+    pub thread: ThreadId,
+}
+
+/// What a source tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A full socket changed its state.
+    Transition(Transition),
+    /// Something happened to a time-wait socket.
+    TimeWait(TimeWait),
+}
+
+impl Event {
+    /// When it happened.
+    pub const fn ts(&self) -> KtimeNs {
+        match self {
+            Self::Transition(transition) => transition.ts,
+            Self::TimeWait(time_wait) => time_wait.ts,
+        }
+    }
 }
 
 /// Where records were lost.

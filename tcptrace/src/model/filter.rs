@@ -36,7 +36,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether the observed transition is asked for.
-    pub fn keeps(&self, observed: &Observation<'_>) -> bool {
+    pub fn keeps(&self, observed: &Observation) -> bool {
         let connection = &observed.connection;
         let (local, remote) = (connection.local, connection.remote);
         // A listener has no peer and never will: that is decided.

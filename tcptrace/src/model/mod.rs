@@ -9,12 +9,16 @@ pub mod filter;
 pub mod filter_lists;
 pub mod state;
 pub mod table;
+mod time_wait;
 
 pub use self::{
     connection::{Connection, Origin, Role},
     dwell::Dwell,
     ending::{ClosedBy, EndCause},
-    event::{Comm, Endpoint, Family, KtimeNs, Lost, LostAt, SocketKey, Task, Transition},
+    event::{
+        Comm, Endpoint, Event, Family, KtimeNs, Lost, LostAt, SocketKey, Task, ThreadId, TimeWait,
+        TimerAction, Transition,
+    },
     filter::Filter,
     state::TcpState,
     table::{Counters, Limits, Observation, Table},

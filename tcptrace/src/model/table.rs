@@ -4,10 +4,12 @@ use hashlink::LinkedHashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::{
-    connection::{Connection, Step},
+    connection::{Body, Connection, Step},
     dwell::{Dwell, Since},
-    event::{KtimeNs, Lost, LostAt, SocketKey, Transition},
+    ending::EndCause,
+    event::{Event, KtimeNs, Lost, LostAt, SocketKey, Transition},
     state::TcpState,
+    time_wait::{Connecting, Endings},
 };
 
 /// Insertion-ordered, so that the front is the oldest. Keys are the kernel's counters and addresses, not input
@@ -32,8 +34,10 @@ impl Default for Limits {
 /// What the table has counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Transitions taken in.
+    /// Transitions told.
     pub transitions: u64,
+    /// Full sockets swapped for time-wait ones, which the kernel reports as `-> CLOSE` and which is no transition.
+    pub swaps: u64,
     /// Lives begun. Always `closed + evicted + live`.
     pub opened: u64,
     /// Lives ended, those whose end was missed included.
@@ -54,9 +58,9 @@ pub struct Counters {
 
 /// What one transition told.
 #[derive(Clone, Copy, Debug)]
-pub struct Observation<'a> {
+pub struct Observation {
     /// The transition itself.
-    pub transition: &'a Transition,
+    pub transition: Transition,
     /// Its connection, after the transition.
     pub connection: Connection,
     /// Time spent in the old state, `None` when unknown.
@@ -66,16 +70,20 @@ pub struct Observation<'a> {
 /// All connections that are known.
 #[derive(Debug)]
 pub struct Table {
-    live: Ordered,
+    pub(super) live: Ordered,
     closed: Ordered,
     limits: Limits,
-    counters: Counters,
+    pub(super) counters: Counters,
     /// A connection that is not in the table has not changed since this moment.
     horizon: KtimeNs,
     /// The last moment at which a loss was noticed.
     lost_until: Option<KtimeNs>,
     /// Transitions that both observers missed.
     missed_for_good: u64,
+    /// Time-wait sockets whose timer was taken off, and it is not clear yet for what.
+    pub(super) endings: Endings,
+    /// Threads that have just begun to connect.
+    pub(super) connecting: Connecting,
 }
 
 impl Table {
@@ -91,11 +99,26 @@ impl Table {
             horizon: started,
             lost_until: None,
             missed_for_good: 0,
+            endings: Endings::default(),
+            connecting: Connecting::default(),
         }
     }
 
-    /// Takes a transition in. `None`: it is a backup of one that is known.
-    pub fn apply<'a>(&mut self, transition: &'a Transition) -> Option<Observation<'a>> {
+    /// Takes an event in and hands on what it tells: nothing, one transition, or several.
+    pub fn apply(&mut self, event: &Event, tell: &mut dyn FnMut(&Observation)) {
+        self.settle(event.ts(), tell);
+        match event {
+            Event::Transition(transition) => {
+                if let Some(observed) = self.transition(transition) {
+                    tell(&observed);
+                }
+            }
+            Event::TimeWait(time_wait) => self.time_wait(time_wait, tell),
+        }
+    }
+
+    /// A full socket changed its state. `None`: known already, or no change of the connection's.
+    fn transition(&mut self, transition: &Transition) -> Option<Observation> {
         let Transition { key, old, new, .. } = *transition;
         if transition.is_backup {
             // A socket does not enter the state that it is in.
@@ -104,10 +127,25 @@ impl Table {
             }
             self.counters.recovered += 1;
         }
-        self.counters.transitions += 1;
+        self.connecting.note(transition);
+        if new == TcpState::Close
+            && let Some(connection) = self.live.get_mut(&key)
+            && connection.body == Body::Swapping
+        {
+            // The kernel merely swapped the socket for a time-wait one (`tcp_time_wait`).
+            connection.body = Body::Mini;
+            self.counters.swaps += 1;
+            return None;
+        }
         self.counters.illegal += u64::from(!old.leads_to(new));
-        let begins = old.begins_life(new);
+        Some(self.step(transition))
+    }
 
+    /// Makes a connection take its next step.
+    pub(super) fn step(&mut self, transition: &Transition) -> Observation {
+        let Transition { key, old, new, .. } = *transition;
+        self.counters.transitions += 1;
+        let begins = old.begins_life(new);
         let known = if begins { None } else { self.live.to_back(&key) };
         let (step, connection) = if let Some(connection) = known {
             self.counters.gaps += u64::from(connection.state != old);
@@ -131,7 +169,7 @@ impl Table {
             self.counters.closed += 1;
         }
         self.make_room(transition.ts);
-        Some(Observation { transition, connection, dwell: step.dwell })
+        Observation { transition: *transition, connection, dwell: step.dwell }
     }
 
     /// Begins a life: at its birth, or in the middle when the birth was not seen.
@@ -153,14 +191,24 @@ impl Table {
             }
             (TcpState::Close, _) => (Since::Unknown, KtimeNs(0)),
             _ if is_birth => (Since::Unknown, KtimeNs(0)),
-            // Nothing happened to it since the horizon, or we would know it.
-            _ if transition.ts > self.horizon && closed_at.is_none_or(|closed| closed <= self.horizon) => {
-                (Since::AtLeast, self.horizon)
-            }
+            _ if closed_at.is_none_or(|closed| closed <= self.horizon) => self.known_since(transition.ts),
             _ => (Since::Unknown, KtimeNs(0)),
         };
         let mut connection = Connection::begin(transition, since, since_ns);
         (connection.step(transition), connection)
+    }
+
+    /// Since when a connection that is not in the table is in the state that it leaves at `ts`: nothing happened to it
+    /// since the horizon, or we would know it.
+    pub(super) fn known_since(&self, ts: KtimeNs) -> (Since, KtimeNs) {
+        if ts > self.horizon { (Since::AtLeast, self.horizon) } else { (Since::Unknown, KtimeNs(0)) }
+    }
+
+    /// Notes why a connection that has just closed did so.
+    pub(super) fn set_end_cause(&mut self, key: SocketKey, cause: EndCause) {
+        if let Some(connection) = self.closed.get_mut(&key) {
+            connection.end_cause = Some(cause);
+        }
     }
 
     /// Keeps the limits: first the oldest closed ones go, then those that were idle for longest.
@@ -267,6 +315,7 @@ mod tests {
                 uid: None,
                 error,
                 task: None,
+                thread: None,
             },
         )
     }
@@ -301,9 +350,10 @@ mod tests {
             uid: None,
             error: None,
             task: None,
+            thread: None,
         };
-        assert!(table.apply(&recovered).is_some());
-        assert!(table.apply(&recovered).is_none(), "it is known");
+        assert!(table.transition(&recovered).is_some());
+        assert!(table.transition(&recovered).is_none(), "it is known");
         assert_eq!(table.missed(6, KtimeNs(5)), None, "the sixth was seen by the second observer");
         assert_eq!(table.counters().lost, 5);
     }
@@ -321,7 +371,7 @@ mod tests {
                 match input {
                     Input::Lost(lost) => table.lost(lost),
                     Input::Transition(transition) => {
-                        let observed = table.apply(transition);
+                        let observed = table.transition(transition);
                         prop_assert!(observed.is_some() || transition.is_backup);
                         if let Some(observed) = observed {
                             prop_assert_eq!(observed.connection.state, transition.new);
@@ -330,7 +380,7 @@ mod tests {
                         }
                         // The same again, by the second observer, changes nothing.
                         let again = Transition { is_backup: true, ..*transition };
-                        prop_assert!(table.apply(&again).is_none() || transition.new == TcpState::Close);
+                        prop_assert!(table.transition(&again).is_none() || transition.new == TcpState::Close);
                     }
                 }
                 let counters = table.counters();
@@ -367,8 +417,9 @@ mod tests {
                     uid: None,
                     error: Some(0),
                     task: None,
+                    thread: None,
                 };
-                table.apply(&transition);
+                table.transition(&transition);
             }
             let (_, connection) = table.closed().next().expect("the life is over");
             let seen: Vec<_> = connection.history().iter().collect();

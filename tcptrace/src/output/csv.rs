@@ -59,7 +59,7 @@ impl<W: Write> LineFormat for Csv<W> {
         Ok(())
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation<'_>) -> io::Result<()> {
+    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
         let nothing: [Option<u64>; 2] = [None; 2];
         Ok(self.out.serialize((TransitionFields::new(at, observed, escape::comm), nothing))?)
     }

@@ -83,7 +83,7 @@ impl<'a> TransitionFields<'a> {
     /// `escape` makes the owner's name fit for the format.
     pub(super) fn new(
         at: Moment,
-        observed: &'a Observation<'a>,
+        observed: &'a Observation,
         escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
     ) -> Self {
         let Observation { transition, connection, dwell } = observed;
@@ -144,7 +144,7 @@ impl<W: Write> LineFormat for Json<W> {
         Ok(())
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation<'_>) -> io::Result<()> {
+    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
         self.object(&TransitionFields::new(at, observed, escape::comm_json))
     }
 

@@ -35,7 +35,7 @@ pub trait LineFormat {
     /// What comes first, once.
     fn begin(&mut self) -> io::Result<()>;
     /// A connection changed its state.
-    fn transition(&mut self, at: Moment, observed: &Observation<'_>) -> io::Result<()>;
+    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()>;
     /// Records were lost.
     fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()>;
     /// The end. Formats for people leave the summary to standard error and write nothing.

@@ -9,7 +9,7 @@ use crate::model::Counters;
 /// The summary of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Transitions received.
+    /// Transitions, those that time-wait sockets tell included.
     pub events: u64,
     /// Transitions that the filter let through.
     pub shown: u64,
@@ -31,6 +31,8 @@ pub struct Summary {
     pub illegal: u64,
     /// Transitions that lie before the last one of their socket.
     pub backwards: u64,
+    /// Full sockets swapped for time-wait ones.
+    pub swaps: u64,
     /// Transitions that only the second program saw.
     pub recovered: u64,
     /// How time-wait and half-open sockets are seen.
@@ -59,6 +61,7 @@ impl Summary {
             gaps: counters.gaps,
             illegal: counters.illegal,
             backwards: counters.backwards,
+            swaps: counters.swaps,
             recovered: counters.recovered,
             lifecycle: "off",
             hook: "none",

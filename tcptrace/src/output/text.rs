@@ -65,7 +65,11 @@ fn known(value: Option<impl Display>) -> String {
 fn milliseconds(dwell: Option<Dwell>) -> String {
     let Some(dwell) = dwell else { return "-".to_owned() };
     let micros = dwell.ns() / 1000;
-    let mark = if matches!(dwell, Dwell::AtLeast(_)) { ">=" } else { "" };
+    let mark = match dwell {
+        Dwell::AtLeast(_) => ">=",
+        Dwell::Jiffy(_) => "~",
+        Dwell::Exact(_) => "",
+    };
     format!("{mark}{}.{:03}", micros / 1000, micros % 1000)
 }
 
@@ -108,7 +112,7 @@ impl<W: Write> LineFormat for Text<W> {
         writeln!(self.out)
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation<'_>) -> io::Result<()> {
+    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
         let Observation { transition, connection, dwell } = observed;
         let width = self.address_width();
         let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };

@@ -3,13 +3,15 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use tcptrace_common::{
-    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, known,
+    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP,
+    RawMini, RawRecord, known, timer_action,
 };
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use crate::model::{
-    Comm, Endpoint, Family, KtimeNs, SocketKey, Task, TcpState, Transition, event::canonical,
+    Comm, Endpoint, Event, Family, KtimeNs, SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction,
+    Transition, event::canonical,
 };
 
 /// A record that is not what the contract says.
@@ -21,6 +23,12 @@ pub enum Malformed {
     /// A kind that is not in the contract.
     #[error("unknown kind {0}")]
     Kind(u8),
+    /// Not something that happens to a timer.
+    #[error("unknown action {0}")]
+    Action(u8),
+    /// Not a state that a time-wait socket can be in.
+    #[error("{0} is no state of a time-wait socket")]
+    Substate(u8),
     /// Not a TCP state.
     #[error("{0} is no TCP state")]
     State(u8),
@@ -37,56 +45,109 @@ pub enum Malformed {
 /// # Errors
 ///
 /// A record that breaks the contract of `tcptrace-common`. Never panics.
-pub fn decode(bytes: &[u8]) -> Result<Transition, Malformed> {
+pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     let raw = RawRecord::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
-    let is_backup = match raw.kind {
-        KIND_TRANSITION => false,
-        KIND_TRANSITION_BACKUP => true,
-        other => return Err(Malformed::Kind(other)),
-    };
-    let state = |raw| TcpState::from_raw(raw).ok_or(Malformed::State(raw));
+    match raw.kind {
+        KIND_TRANSITION => Ok(Event::Transition(transition(&raw, false)?)),
+        KIND_TRANSITION_BACKUP => Ok(Event::Transition(transition(&raw, true)?)),
+        KIND_TIME_WAIT => {
+            let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
+            Ok(Event::TimeWait(time_wait(&raw)?))
+        }
+        other => Err(Malformed::Kind(other)),
+    }
+}
+
+fn transition(raw: &RawRecord, is_backup: bool) -> Result<Transition, Malformed> {
     let (old, new) = (state(raw.old_state)?, state(raw.new_state)?);
-    let family = match raw.family {
-        AF_INET => Family::V4,
-        AF_INET6 => Family::V6,
-        other => return Err(Malformed::Family(other)),
-    };
+    let family = family(raw.family)?;
     let mptcp = match raw.protocol {
         IPPROTO_TCP => false,
         IPPROTO_MPTCP => true,
         other => return Err(Malformed::Protocol(other)),
     };
     let is_known = |field| raw.known & field != 0;
-
-    let endpoint = |words: [u32; 4], port: u16, is_wildcard_possible: bool| {
-        let addr = canonical(family, zerocopy::transmute!(words));
-        Endpoint {
-            addr: (is_wildcard_possible || !addr.is_unspecified()).then_some(addr),
-            port: NonZeroU16::new(port),
-        }
-    };
     // Only a listener can really have the address 0.0.0.0; elsewhere it is not set yet.
     let is_listener = new == TcpState::Listen || (old == TcpState::Listen && new == TcpState::Close);
     let pid = u32::try_from(raw.pid_tgid >> 32).ok().and_then(NonZeroU32::new);
+    let pid = pid.filter(|_| is_known(known::TASK));
     Ok(Transition {
         ts: KtimeNs(raw.ts_ns),
-        key: NonZeroU64::new(raw.cookie)
-            .filter(|_| is_known(known::COOKIE))
-            .map_or(SocketKey::from_address(raw.sk), SocketKey::from_cookie),
+        key: key(raw.cookie, raw.sk, raw.known),
         family,
         mptcp,
         is_backup,
-        local: endpoint(raw.laddr, raw.lport, is_listener),
-        remote: endpoint(raw.raddr, raw.rport, false),
+        local: endpoint(family, raw.laddr, raw.lport, is_listener),
+        remote: endpoint(family, raw.raddr, raw.rport, false),
         old,
         new,
         netns: NonZeroU32::new(raw.netns).filter(|_| is_known(known::NETNS)),
         uid: is_known(known::UID).then_some(raw.uid),
         error: is_known(known::SK_ERR).then_some(raw.sk_err),
-        task: pid
-            .filter(|_| is_known(known::TASK))
-            .map(|pid| Task { pid, comm: Comm(zerocopy::transmute!(raw.comm)) }),
+        task: pid.map(|pid| Task { pid, comm: Comm(zerocopy::transmute!(raw.comm)) }),
+        thread: pid.map(|_| ThreadId(raw.pid_tgid)),
     })
+}
+
+fn time_wait(raw: &RawMini) -> Result<TimeWait, Malformed> {
+    let state = state(raw.state)?;
+    if !matches!(state, TcpState::FinWait2 | TcpState::TimeWait) {
+        return Err(Malformed::Substate(raw.state));
+    }
+    let family = family(raw.family)?;
+    let ts = KtimeNs(raw.ts_ns);
+    Ok(TimeWait {
+        ts,
+        key: key(raw.cookie, raw.sk, raw.known),
+        family,
+        local: endpoint(family, raw.laddr, raw.lport, false),
+        remote: endpoint(family, raw.raddr, raw.rport, false),
+        netns: NonZeroU32::new(raw.netns).filter(|_| raw.known & known::NETNS != 0),
+        action: match raw.action {
+            timer_action::START => TimerAction::Start,
+            timer_action::CANCEL => TimerAction::Cancel,
+            timer_action::EXPIRE => TimerAction::Expire,
+            other => return Err(Malformed::Action(other)),
+        },
+        state,
+        entered: (raw.known & known::ENTRY_STAMP != 0).then(|| expand_ms(raw.entry_stamp_ms, ts)),
+        thread: ThreadId(raw.pid_tgid),
+    })
+}
+
+/// The moment before `now` whose milliseconds end in these 32 bits.
+fn expand_ms(stamp: u32, now: KtimeNs) -> KtimeNs {
+    const MS: u64 = 1_000_000;
+    let now_ms = now.0 / MS;
+    let ago = now_ms.wrapping_sub(u64::from(stamp)) & u64::from(u32::MAX);
+    // A stamp that lies a little in the future (a torn read) means now.
+    if ago > u64::from(u32::MAX / 2) { now } else { KtimeNs(now_ms.saturating_sub(ago) * MS) }
+}
+
+fn state(raw: u8) -> Result<TcpState, Malformed> {
+    TcpState::from_raw(raw).ok_or(Malformed::State(raw))
+}
+
+fn family(raw: u16) -> Result<Family, Malformed> {
+    match raw {
+        AF_INET => Ok(Family::V4),
+        AF_INET6 => Ok(Family::V6),
+        other => Err(Malformed::Family(other)),
+    }
+}
+
+fn key(cookie: u64, sk: u64, known_fields: u8) -> SocketKey {
+    NonZeroU64::new(cookie)
+        .filter(|_| known_fields & known::COOKIE != 0)
+        .map_or(SocketKey::from_address(sk), SocketKey::from_cookie)
+}
+
+fn endpoint(family: Family, words: [u32; 4], port: u16, is_wildcard_possible: bool) -> Endpoint {
+    let addr = canonical(family, zerocopy::transmute!(words));
+    Endpoint {
+        addr: (is_wildcard_possible || !addr.is_unspecified()).then_some(addr),
+        port: NonZeroU16::new(port),
+    }
 }
 
 #[cfg(test)]
@@ -121,9 +182,56 @@ mod tests {
         }
     }
 
+    fn transition_of(raw: &RawRecord) -> Transition {
+        match decode(raw.as_bytes()).expect("is well formed") {
+            Event::Transition(transition) => transition,
+            other @ Event::TimeWait(_) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_time_wait_record_tells_when_it_entered_its_state() {
+        let raw = RawMini {
+            ts_ns: 5_000_000_000_500_000,
+            cookie: 7,
+            sk: 1,
+            pid_tgid: 9,
+            jiffies_left: 15_000,
+            // 456 ms before; the milliseconds of `ts_ns` have 33 bits.
+            entry_stamp_ms: 705_032_704 - 456,
+            reserved: 0,
+            laddr: [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0],
+            raddr: [u32::from_ne_bytes([127, 0, 0, 2]), 0, 0, 0],
+            netns: 3,
+            reserved_2: 0,
+            lport: 40_000,
+            rport: 80,
+            family: AF_INET,
+            protocol: IPPROTO_TCP,
+            reserved_3: 0,
+            kind: KIND_TIME_WAIT,
+            action: timer_action::CANCEL,
+            state: tcp_state::TIME_WAIT,
+            known: known::COOKIE | known::NETNS | known::ENTRY_STAMP,
+            reserved_4: [0; 2],
+        };
+        let Ok(Event::TimeWait(event)) = decode(raw.as_bytes()) else { panic!("is well formed") };
+        assert_eq!(event.entered, Some(KtimeNs(4_999_999_544_000_000)));
+        assert_eq!((event.action, event.state), (TimerAction::Cancel, TcpState::TimeWait));
+        let without = RawMini { known: known::COOKIE, ..raw };
+        let Ok(Event::TimeWait(event)) = decode(without.as_bytes()) else { panic!("is well formed") };
+        assert_eq!((event.entered, event.netns), (None, None));
+        for (broken, error) in [
+            (RawMini { state: tcp_state::ESTABLISHED, ..raw }, Malformed::Substate(1)),
+            (RawMini { action: 9, ..raw }, Malformed::Action(9)),
+        ] {
+            assert_eq!(decode(broken.as_bytes()), Err(error));
+        }
+    }
+
     #[test]
     fn a_record_becomes_a_transition() {
-        let transition = decode(record().as_bytes()).expect("is well formed");
+        let transition = transition_of(&record());
         assert_eq!(transition.key.cookie(), NonZeroU64::new(7));
         assert_eq!(transition.local.addr, "127.0.0.1".parse().ok());
         assert_eq!(transition.local.port, None, "0 is unknown");
@@ -134,13 +242,13 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_none() {
-        let transition = decode(RawRecord { known: 0, ..record() }.as_bytes()).expect("is well formed");
+        let transition = transition_of(&RawRecord { known: 0, ..record() });
         assert_eq!(transition.key, SocketKey::from_address(0xffff_8881_0000_0000));
         assert_eq!(transition.key.cookie(), None);
         assert_eq!((transition.netns, transition.uid), (None, None));
         assert_eq!((transition.error, transition.task), (None, None));
         let unset = RawRecord { laddr: [0; 4], raddr: [0; 4], ..record() };
-        let transition = decode(unset.as_bytes()).expect("is well formed");
+        let transition = transition_of(&unset);
         assert_eq!((transition.local.addr, transition.remote.addr), (None, None));
     }
 
@@ -148,7 +256,7 @@ mod tests {
     fn a_listener_has_the_wildcard_address_and_no_peer() {
         let listen =
             RawRecord { new_state: tcp_state::LISTEN, laddr: [0; 4], raddr: [0; 4], lport: 80, ..record() };
-        let transition = decode(listen.as_bytes()).expect("is well formed");
+        let transition = transition_of(&listen);
         assert_eq!(transition.local.addr, "0.0.0.0".parse().ok());
         assert_eq!(transition.remote.addr, None);
     }
@@ -159,8 +267,7 @@ mod tests {
         bytes[10..].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 9]);
         let mut laddr = [0; 4];
         laddr.as_mut_bytes().copy_from_slice(&bytes);
-        let transition =
-            decode(RawRecord { family: AF_INET6, laddr, ..record() }.as_bytes()).expect("is well formed");
+        let transition = transition_of(&RawRecord { family: AF_INET6, laddr, ..record() });
         assert_eq!(transition.family, Family::V6);
         assert_eq!(transition.local.addr, "192.0.2.9".parse().ok());
     }
@@ -194,7 +301,7 @@ mod tests {
             bytes[99] = bytes[99] % 11 + 1;
             bytes[100] = bytes[100] % 11 + 1;
             bytes[92..96].copy_from_slice(&[2, 0, 6, 0]);
-            let transition = decode(&bytes).expect("is well formed");
+            let Ok(Event::Transition(transition)) = decode(&bytes) else { panic!("is well formed") };
             prop_assert_eq!(transition.old.raw(), bytes[99]);
         }
     }

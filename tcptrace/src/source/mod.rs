@@ -5,7 +5,7 @@ pub mod decode;
 pub mod live;
 pub mod poll;
 
-use crate::model::{KtimeNs, Lost, Transition};
+use crate::model::{Event, KtimeNs, Lost};
 
 /// What a source hands over at once.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Batch {
     /// What was lost before any of the transitions below was noticed.
     pub lost: Vec<Lost>,
     /// In the order of the kernel's ring buffer.
-    pub transitions: Vec<Transition>,
+    pub events: Vec<Event>,
     /// How many transitions the first observer has missed in all; the second's reports of them, if any, were handed
     /// over with this batch or before.
     pub missed: u64,
@@ -25,11 +25,11 @@ impl Batch {
     /// Empties the lists and keeps their memory.
     pub fn clear(&mut self) {
         self.lost.clear();
-        self.transitions.clear();
+        self.events.clear();
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.lost.is_empty() && self.transitions.is_empty()
+        self.lost.is_empty() && self.events.is_empty()
     }
 }

@@ -46,6 +46,12 @@ pub enum OpenError {
     /// No type information.
     #[error("no BTF: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF, or use --hook classic")]
     Btf(#[from] BtfProblem),
+    /// The way of following time-wait sockets that is asked for cannot be had.
+    #[error("time-wait sockets cannot be followed by their timers: {reason}; leave --lifecycle to auto")]
+    Lifecycle {
+        /// Why.
+        reason: String,
+    },
     /// No tracefs.
     #[error(
         "the classic tracepoint needs tracefs, which is not mounted and could not be mounted ({0}); \

@@ -8,11 +8,12 @@ use aya::{
 };
 
 use super::{
-    Hook, HookChoice, Settings,
+    Hook, HookChoice, Lifecycle, LifecycleChoice, Settings,
     error::{BtfProblem, OpenError},
-    format,
+    format, kallsyms,
     misses::Misses,
-    offsets, tracefs,
+    offsets::{self, Offset, Types},
+    tracefs,
 };
 
 /// The committed object, `cargo xtask ebpf`.
@@ -34,6 +35,7 @@ pub(super) struct Attached {
     /// Dropping it detaches; the program and its counters stay until `ebpf` goes.
     pub(super) links: Vec<Link>,
     pub(super) hook: Hook,
+    pub(super) lifecycle: Lifecycle,
 }
 
 /// What keeps a program attached.
@@ -60,38 +62,90 @@ pub(super) fn attach(settings: &Settings) -> Result<Attached, OpenError> {
 }
 
 fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
-    let offsets = offsets::resolve()?;
+    let types = Types::of_the_kernel()?;
+    let mut globals = Globals { offsets: types.offsets()?, ..Globals::default() };
+    let mut lifecycle = match settings.lifecycle {
+        LifecycleChoice::Off => Lifecycle::Off { reason: "asked for".to_owned() },
+        LifecycleChoice::Auto | LifecycleChoice::Timer => match timer_globals(&types, &mut globals) {
+            Ok(()) => Lifecycle::Timer,
+            Err(reason) => Lifecycle::Off { reason },
+        },
+    };
     let btf = Btf::from_sys_fs().map_err(|error| {
         let source = btf_rs::Error::Format(error.to_string());
         BtfProblem::Unreadable { path: offsets::VMLINUX, source }
     })?;
-    let load = |cookie: bool| {
-        let mut ebpf = load(settings, &offsets, cookie)?;
-        let mut links = Vec::new();
-        // In this order: the backup reports what the first one has not taken before it.
-        for name in [BTF_PROGRAM, BTF_BACKUP] {
-            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-            program.load(TRACEPOINT, &btf).map_err(|error| {
-                OpenError::from_aya("load the BTF-typed tracepoint program", settings.ring_size, error)
-            })?;
-            let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| {
-                OpenError::from_aya("attach to inet_sock_set_state", settings.ring_size, error)
-            })?;
-            links.push(Link::Btf(link));
-        }
-        // Detached in the opposite order, so that the backup never works alone.
-        links.reverse();
-        Ok(Attached { ebpf, links, hook: Hook::Btf { cookie } })
-    };
-    match load(true) {
+    globals.cookie = true;
+    let mut attached = match attach_state(settings, &globals, &btf) {
         // The verifier knows the helper here since Linux 5.12.
         Err(OpenError::Load { source, .. }) => {
             tracing::warn!("no socket cookies on this kernel: sockets are told apart by address");
             tracing::debug!("with bpf_get_socket_cookie: {source}");
-            load(false)
+            globals.cookie = false;
+            lifecycle = Lifecycle::Off { reason: "it needs socket cookies (Linux 5.12)".to_owned() };
+            attach_state(settings, &globals, &btf)?
         }
-        result => result,
+        result => result?,
+    };
+    if lifecycle == Lifecycle::Timer
+        && let Err(error) = attach_timers(&mut attached, &btf, settings.ring_size)
+    {
+        lifecycle = Lifecycle::Off { reason: error.to_string() };
     }
+    if let (LifecycleChoice::Timer, Lifecycle::Off { reason }) = (settings.lifecycle, &lifecycle) {
+        return Err(OpenError::Lifecycle { reason: reason.clone() });
+    }
+    attached.lifecycle = lifecycle;
+    Ok(attached)
+}
+
+/// What the timer programs want to know; the reason when it cannot be known.
+fn timer_globals(types: &Types, globals: &mut Globals) -> Result<(), String> {
+    globals.offsets.extend(types.timer_offsets().map_err(|problem| problem.to_string())?);
+    globals.tw_timer_handler = kallsyms::address_of("tw_timer_handler")?;
+    Ok(())
+}
+
+fn attach_state(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Attached, OpenError> {
+    let mut ebpf = load(settings, globals)?;
+    let mut links = Vec::new();
+    // In this order: the backup reports what the first one has not taken before it.
+    for name in [BTF_PROGRAM, BTF_BACKUP] {
+        links.push(attach_typed(&mut ebpf, name, TRACEPOINT, btf, settings.ring_size)?);
+    }
+    // Detached in the opposite order, so that the backup never works alone.
+    links.reverse();
+    let hook = Hook::Btf { cookie: globals.cookie };
+    Ok(Attached { ebpf, links, hook, lifecycle: Lifecycle::Off { reason: String::new() } })
+}
+
+fn attach_timers(attached: &mut Attached, btf: &Btf, ring_size: u32) -> Result<(), OpenError> {
+    for (name, tracepoint) in [
+        ("timer_start", "timer_start"),
+        ("timer_cancel", "timer_cancel"),
+        ("timer_expire", "timer_expire_entry"),
+    ] {
+        attached.links.push(attach_typed(&mut attached.ebpf, name, tracepoint, btf, ring_size)?);
+    }
+    Ok(())
+}
+
+fn attach_typed(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    tracepoint: &str,
+    btf: &Btf,
+    ring_size: u32,
+) -> Result<Link, OpenError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
+    program
+        .load(tracepoint, btf)
+        .map_err(|error| OpenError::from_aya("load a BTF-typed tracepoint program", ring_size, error))?;
+    let link = program
+        .attach()
+        .and_then(|id| program.take_link(id))
+        .map_err(|error| OpenError::from_aya("attach to a tracepoint", ring_size, error))?;
+    Ok(Link::Btf(link))
 }
 
 fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
@@ -100,7 +154,7 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
     let text =
         fs::read_to_string(&path).map_err(|source| OpenError::Format { path: path.clone(), source })?;
     let offsets = format::offsets(&text).map_err(|problem| OpenError::Layout { path, problem })?;
-    let mut ebpf = load(settings, &offsets, false)?;
+    let mut ebpf = load(settings, &Globals { offsets, ..Globals::default() })?;
     let program: &mut TracePoint = program(&mut ebpf, CLASSIC_PROGRAM)?;
     program
         .load()
@@ -109,11 +163,20 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
         program.attach(CATEGORY, TRACEPOINT).and_then(|id| program.take_link(id)).map_err(|error| {
             OpenError::from_aya("attach to sock:inet_sock_set_state", settings.ring_size, error)
         })?;
-    Ok(Attached { ebpf, links: vec![Link::Classic(link)], hook: Hook::Classic })
+    let lifecycle = Lifecycle::Off { reason: "it needs BTF".to_owned() };
+    Ok(Attached { ebpf, links: vec![Link::Classic(link)], hook: Hook::Classic, lifecycle })
 }
 
-fn load(settings: &Settings, offsets: &[(&'static str, u32)], cookie: bool) -> Result<Ebpf, OpenError> {
-    let (mptcp, have_cookie) = (u8::from(settings.mptcp), u8::from(cookie));
+/// Load-time constants of the kernel half.
+#[derive(Default)]
+struct Globals {
+    offsets: Vec<Offset>,
+    cookie: bool,
+    tw_timer_handler: u64,
+}
+
+fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
+    let (mptcp, have_cookie) = (u8::from(settings.mptcp), u8::from(globals.cookie));
     let log_level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
     let mut loader = EbpfLoader::new();
     // The object has no relocations against kernel types: offsets come as globals.
@@ -123,7 +186,10 @@ fn load(settings: &Settings, offsets: &[(&'static str, u32)], cookie: bool) -> R
         .override_global("MPTCP", &mptcp, true)
         .override_global("HAVE_COOKIE", &have_cookie, true)
         .override_global(aya_log::LEVEL, &log_level, true);
-    for (name, offset) in offsets {
+    if globals.tw_timer_handler != 0 {
+        loader.override_global("TW_TIMER_HANDLER", &globals.tw_timer_handler, true);
+    }
+    for (name, offset) in &globals.offsets {
         loader.override_global(name, offset, true);
     }
     loader.load(OBJECT).map_err(|error| OpenError::from_aya("load the BPF object", settings.ring_size, error))

@@ -17,6 +17,8 @@ enum Kind {
     Bytes(usize),
     /// A pointer.
     Pointer,
+    /// A structure, of which only the place is of interest.
+    Place,
 }
 
 /// Global of the kernel half, structure, path of members, kind.
@@ -39,20 +41,48 @@ const WANTED: [(&str, &str, &str, Kind); 13] = [
 /// Name of a global of the kernel half and its value.
 pub(super) type Offset = (&'static str, u32);
 
-/// Resolves everything the kernel half wants to know.
-pub(super) fn resolve() -> Result<Vec<Offset>, BtfProblem> {
-    // Mapping it parses only what is asked for; kernels before 6.16 cannot map it.
-    let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap)
-        .or_else(|_| Btf::from_file(VMLINUX))
-        .map_err(|source| BtfProblem::Unreadable { path: VMLINUX, source })?;
-    resolve_in(&btf)
-}
+/// The same for the programs that follow time-wait sockets by their timer.
+const WANTED_FOR_TIMERS: [(&str, &str, &str, Kind); 5] = [
+    ("TIMER_FUNCTION", "timer_list", "function", Kind::Pointer),
+    ("TIMER_EXPIRES", "timer_list", "expires", Kind::Bytes(8)),
+    ("TW_TIMER", "inet_timewait_sock", "tw_timer", Kind::Place),
+    ("TW_SUBSTATE", "inet_timewait_sock", "tw_substate", Kind::Bytes(1)),
+    ("SKC_COOKIE", "sock", "__sk_common.skc_cookie", Kind::Bytes(8)),
+];
 
-fn resolve_in(btf: &Btf) -> Result<Vec<Offset>, BtfProblem> {
-    WANTED
-        .iter()
-        .map(|(global, structure, path, kind)| Ok((*global, offset_of(btf, structure, path, *kind)?)))
-        .collect()
+/// The kernel's own types.
+pub(super) struct Types(Btf);
+
+impl Types {
+    /// Reads them.
+    pub(super) fn of_the_kernel() -> Result<Self, BtfProblem> {
+        // Mapping it parses only what is asked for; kernels before 6.16 cannot map it.
+        Btf::from_file_with_backend(VMLINUX, Backend::Mmap)
+            .or_else(|_| Btf::from_file(VMLINUX))
+            .map(Self)
+            .map_err(|source| BtfProblem::Unreadable { path: VMLINUX, source })
+    }
+
+    /// Offsets for the state programs.
+    pub(super) fn offsets(&self) -> Result<Vec<Offset>, BtfProblem> {
+        self.all(&WANTED)
+    }
+
+    /// Offsets for the timer programs.
+    pub(super) fn timer_offsets(&self) -> Result<Vec<Offset>, BtfProblem> {
+        let mut offsets = self.all(&WANTED_FOR_TIMERS)?;
+        // Linux >= 6.14. Without it the kernel half says that the stamp is unknown.
+        let stamp = offset_of(&self.0, "inet_timewait_sock", "tw_entry_stamp", Kind::Bytes(4));
+        offsets.push(("TW_ENTRY_STAMP", stamp.unwrap_or(0)));
+        Ok(offsets)
+    }
+
+    fn all(&self, wanted: &[(&'static str, &str, &str, Kind)]) -> Result<Vec<Offset>, BtfProblem> {
+        let offset = |(global, structure, path, kind): &(&'static str, &str, &str, Kind)| {
+            Ok((*global, offset_of(&self.0, structure, path, *kind)?))
+        };
+        wanted.iter().map(offset).collect()
+    }
 }
 
 fn offset_of(btf: &Btf, structure: &str, path: &str, kind: Kind) -> Result<u32, BtfProblem> {
@@ -62,6 +92,7 @@ fn offset_of(btf: &Btf, structure: &str, path: &str, kind: Kind) -> Result<u32, 
         wanted: match kind {
             Kind::Bytes(size) => format!("{size} bytes of integers"),
             Kind::Pointer => "a pointer".to_owned(),
+            Kind::Place => "a structure".to_owned(),
         },
     };
     let mut holder = btf
@@ -84,6 +115,7 @@ fn offset_of(btf: &Btf, structure: &str, path: &str, kind: Kind) -> Result<u32, 
     }
     let fits = match kind {
         Kind::Pointer => matches!(holder, Type::Ptr(_)),
+        Kind::Place => matches!(holder, Type::Struct(_)),
         Kind::Bytes(size) => size_of_type(btf, &holder) == Some(size),
     };
     if !fits || bits % 8 != 0 {
@@ -148,8 +180,10 @@ mod tests {
             eprintln!("SKIPPED: this kernel has no {VMLINUX}");
             return;
         }
-        let offsets = resolve().expect("every member is found");
+        let types = Types::of_the_kernel().expect("is BTF");
+        let offsets = types.offsets().expect("every member is found");
         assert_eq!(offsets.len(), WANTED.len());
+        assert_eq!(types.timer_offsets().expect("every member is found").len(), WANTED_FOR_TIMERS.len() + 1);
         // include/net/sock.h: the addresses come first, "addresses and ports must be at the head".
         assert!(offsets.contains(&("SKC_DADDR", 0)), "{offsets:?}");
         assert!(offsets.contains(&("SKC_RCV_SADDR", 4)), "{offsets:?}");

@@ -11,7 +11,7 @@ use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Hook, Settings,
+    Hook, Lifecycle, Settings,
     error::OpenError,
     misses::Misses,
     object::{self, Attached, Link},
@@ -38,6 +38,7 @@ pub struct Live {
     /// Keeps the program, whose counters are read to the end.
     _ebpf: Ebpf,
     hook: Hook,
+    lifecycle: Lifecycle,
     started: KtimeNs,
     misses: Option<Misses>,
     /// Lost in the full ring, as far as it was reported.
@@ -57,7 +58,7 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let Attached { mut ebpf, links, hook } = object::attach(settings)?;
+        let Attached { mut ebpf, links, hook, lifecycle } = object::attach(settings)?;
         let misses = object::misses(&ebpf, hook);
         let started = clock::now();
         let ring = take_map(&mut ebpf, "EVENTS")?;
@@ -71,6 +72,10 @@ impl Live {
         if let Err(error) = privileges::drop_all(|| lost.get(&0, 0).is_ok()) {
             tracing::warn!("capabilities could not be dropped: {error}");
         }
+        match &lifecycle {
+            Lifecycle::Timer => tracing::info!("time-wait sockets are followed by their timers"),
+            Lifecycle::Off { reason } => tracing::info!("time-wait sockets are not followed: {reason}"),
+        }
         tracing::info!("attached: {}; ring buffer of {} bytes", hook.description(), settings.ring_size);
         Ok(Self {
             ring,
@@ -78,6 +83,7 @@ impl Live {
             links,
             _ebpf: ebpf,
             hook,
+            lifecycle,
             started,
             misses,
             lost_before: 0,
@@ -89,6 +95,11 @@ impl Live {
     /// The hook in use.
     pub const fn hook(&self) -> Hook {
         self.hook
+    }
+
+    /// How time-wait sockets are followed.
+    pub const fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 
     /// A moment at which tracing was already on.
@@ -128,20 +139,20 @@ impl Live {
     /// The count of lost records cannot be read.
     pub fn drain(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let ring = self.ring.get_mut();
-        let room = batch.transitions.len() + BATCH;
+        let room = batch.events.len() + BATCH;
         let mut malformed = 0;
-        while batch.transitions.len() < room
+        while batch.events.len() < room
             && let Some(record) = ring.next()
         {
             match decode(&record) {
-                Ok(transition) => batch.transitions.push(transition),
+                Ok(event) => batch.events.push(event),
                 Err(problem) => {
                     tracing::debug!("malformed record: {problem}");
                     malformed += 1;
                 }
             }
         }
-        let is_empty = batch.transitions.len() < room;
+        let is_empty = batch.events.len() < room;
         // After the records and before they are used: whatever was lost before any of them is in the counts.
         let lost_records = self.lost(LOST_RECORDS)?;
         let lost_backups = self.lost(LOST_BACKUPS)?;

@@ -1,0 +1,181 @@
+//! FIN_WAIT2 of orphans and TIME_WAIT: the part of a life that a time-wait socket stands for.
+
+use std::collections::VecDeque;
+
+use super::{
+    connection::{Body, Connection},
+    dwell::Since,
+    ending::EndCause,
+    event::{Endpoint, KtimeNs, SocketKey, ThreadId, TimeWait, TimerAction, Transition},
+    state::TcpState,
+    table::{Observation, Table},
+};
+
+/// How long after its timer was taken off a time-wait socket is known to be gone: a re-arm or an expiry follows at
+/// once, on the same CPU, and so does the new connection that took its place.
+const SETTLED_NS: u64 = 20_000_000;
+
+/// How long a `connect` may take from SYN_SENT to the choice of a port (`__inet_hash_connect`), preempted or not.
+const CONNECT_NS: u64 = 100_000_000;
+
+/// A connection that begins: which thread, to where.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    ts: KtimeNs,
+    thread: ThreadId,
+    remote: Endpoint,
+}
+
+/// Threads that have just begun to connect. Only the latest are of interest: the time-wait socket whose port a
+/// `connect` takes is taken away within the system call.
+#[derive(Debug, Default)]
+pub(super) struct Connecting(VecDeque<Begun>);
+
+impl Connecting {
+    const LATEST: usize = 256;
+
+    pub(super) fn note(&mut self, transition: &Transition) {
+        if let (TcpState::Close, TcpState::SynSent, Some(thread)) =
+            (transition.old, transition.new, transition.thread)
+        {
+            self.0.retain(|begun| begun.thread != thread);
+            if self.0.len() == Self::LATEST {
+                self.0.pop_front();
+            }
+            self.0.push_back(Begun { ts: transition.ts, thread, remote: transition.remote });
+        }
+    }
+
+    /// Whether this thread was about to connect to the peer of the time-wait socket that lost its timer.
+    fn took_the_place_of(&self, ending: &TimeWait) -> bool {
+        self.0.iter().any(|begun| {
+            begun.thread == ending.thread
+                && begun.remote == ending.remote
+                && ending.ts.since(begun.ts).is_some_and(|elapsed| elapsed < CONNECT_NS)
+        })
+    }
+}
+
+/// Time-wait sockets whose timer was taken off, oldest first.
+pub(super) type Endings = VecDeque<TimeWait>;
+
+impl Table {
+    /// Something happened to a time-wait socket.
+    pub(super) fn time_wait(&mut self, event: &TimeWait, tell: &mut dyn FnMut(&Observation)) {
+        if self.live.get(&event.key).is_none() {
+            self.adopt(event);
+        }
+        match event.action {
+            TimerAction::Start => {
+                self.endings.retain(|ending| ending.key != event.key);
+                let Some(connection) = self.live.get_mut(&event.key) else { return };
+                if connection.body == Body::Full {
+                    connection.body = Body::Swapping;
+                }
+                if connection.state != event.state {
+                    let step = synthetic(connection, event.key, event.ts, event.state);
+                    tell(&self.step(&step));
+                }
+            }
+            TimerAction::Cancel => self.endings.push_back(*event),
+            TimerAction::Expire => {
+                self.endings.retain(|ending| ending.key != event.key);
+                self.end_time_wait(event, EndCause::TwExpired, tell);
+            }
+        }
+    }
+
+    /// Time has come to `now`: what was unclear is clear.
+    pub fn settle(&mut self, now: KtimeNs, tell: &mut dyn FnMut(&Observation)) {
+        while let Some(ending) = self.endings.front()
+            && now.since(ending.ts).is_some_and(|elapsed| elapsed >= SETTLED_NS)
+        {
+            let ending = *ending;
+            self.endings.pop_front();
+            let is_reused = self.connecting.took_the_place_of(&ending);
+            self.end_time_wait(
+                &ending,
+                if is_reused { EndCause::TwReused } else { EndCause::TwKilled },
+                tell,
+            );
+        }
+    }
+
+    /// Whether something is waiting for [`Self::settle`].
+    pub fn is_unsettled(&self) -> bool {
+        !self.endings.is_empty()
+    }
+
+    fn end_time_wait(&mut self, event: &TimeWait, cause: EndCause, tell: &mut dyn FnMut(&Observation)) {
+        let Some(connection) = self.live.get_mut(&event.key) else { return };
+        if connection.state != event.state
+            && let Some(entered) = event.entered
+        {
+            // The peer's FIN re-armed the timer within its wheel bucket, which is not reported; the kernel noted when.
+            let entered = entered.max(connection.since_ns()).min(event.ts);
+            let step = synthetic(connection, event.key, entered, event.state);
+            let mut observed = self.step(&step);
+            observed.dwell = observed.dwell.map(super::Dwell::to_a_jiffy);
+            if let Some(connection) = self.live.get_mut(&event.key) {
+                connection.entered_to_a_jiffy();
+            }
+            tell(&observed);
+        }
+        let Some(connection) = self.live.get(&event.key) else { return };
+        let step = synthetic(connection, event.key, event.ts, TcpState::Close);
+        let mut observed = self.step(&step);
+        observed.connection.end_cause = Some(cause);
+        self.set_end_cause(event.key, cause);
+        tell(&observed);
+    }
+
+    /// A time-wait socket that we have never heard of: older than tracing, or its events were lost.
+    fn adopt(&mut self, event: &TimeWait) {
+        let first = Transition {
+            ts: event.ts,
+            key: event.key,
+            family: event.family,
+            mptcp: false,
+            is_backup: false,
+            local: event.local,
+            remote: event.remote,
+            old: event.state,
+            new: event.state,
+            netns: event.netns,
+            uid: None,
+            error: None,
+            task: None,
+            thread: None,
+        };
+        let (since, since_ns) = match event.entered {
+            Some(entered) => (Since::Jiffy, entered),
+            None => self.known_since(event.ts),
+        };
+        let mut connection = Connection::begin(&first, since, since_ns);
+        connection.body = Body::Mini;
+        // Only the side that closes first gets here.
+        connection.closed_by = super::ending::closed_by(&first);
+        self.counters.opened += 1;
+        self.live.insert(event.key, connection);
+    }
+}
+
+/// The step of a connection that no tracepoint reports.
+fn synthetic(connection: &Connection, key: SocketKey, ts: KtimeNs, new: TcpState) -> Transition {
+    Transition {
+        ts,
+        key,
+        family: connection.family,
+        mptcp: connection.mptcp,
+        is_backup: false,
+        local: connection.local,
+        remote: connection.remote,
+        old: connection.state,
+        new,
+        netns: connection.netns,
+        uid: connection.uid(),
+        error: None,
+        task: None,
+        thread: None,
+    }
+}
