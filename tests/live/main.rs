@@ -16,6 +16,7 @@ mod owners;
 mod privileges;
 mod resets;
 mod rights;
+mod seeding;
 mod time_wait;
 mod traffic;
 mod worker;
@@ -63,6 +64,9 @@ const TESTS: &[(&str, Test)] = &[
     ("rights::hostile_names_are_harmless", rights::hostile_names_are_harmless),
     ("rights::kernel_log_at_vv", rights::kernel_log_at_vv),
     ("rights::mptcp_on_demand", rights::mptcp_on_demand),
+    ("seeding::open_before", seeding::open_before),
+    ("seeding::orphans_are_repaired_live", seeding::orphans_are_repaired_live),
+    ("seeding::churn_while_it_starts", seeding::churn_while_it_starts),
     ("time_wait::server_lingers", time_wait::server_lingers),
     ("time_wait::after_shutdown", time_wait::after_shutdown),
     ("time_wait::fin_wait2_expires", time_wait::fin_wait2_expires),

@@ -7,6 +7,9 @@
 //! limits CONNECTIONS CLOSED        how much the table may hold
 //! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes]
 //! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
+//! seen SOCKET FAMILY LOCAL REMOTE STATE [mini=yes] [entered=TIME] [uid=N]   in a look at the kernel's tables
+//! seed                             takes in what was seen as what was open before
+//! correct                          takes in what was seen of orphans
 //! lost TIME COUNT                  a loss, noticed at TIME
 //! now TIME                         time has come to TIME
 //! ```
@@ -28,8 +31,8 @@ use std::{
 use tcptrace::{
     app::Pipeline,
     model::{
-        Comm, Endpoint, Event, Family, Filter, KtimeNs, Limits, Lost, LostAt, SocketKey, Task, TcpState,
-        ThreadId, TimeWait, TimerAction, Transition,
+        Comm, Endpoint, Event, Family, Filter, KtimeNs, Limits, Lost, LostAt, Sampled, SocketKey, Task,
+        TcpState, ThreadId, TimeWait, TimerAction, Transition,
     },
     output::{Csv, Json, LineFormat, Text, TextOptions},
     source::{Batch, clock::WallClock},
@@ -61,11 +64,18 @@ fn scenarios() -> Result<()> {
     Ok(())
 }
 
+/// What comes next in a scenario.
+enum Step {
+    Batch(Batch),
+    Seed(Vec<Sampled>),
+    Correct(Vec<Sampled>),
+}
+
 /// Events of a scenario, one a batch.
 struct Scenario {
     started: KtimeNs,
     limits: Limits,
-    batches: Vec<Batch>,
+    steps: Vec<Step>,
 }
 
 impl Scenario {
@@ -76,8 +86,12 @@ impl Scenario {
         let wall_clock = WallClock::with_offset_ns(1_795_219_200_000_000_000);
         let mut pipeline =
             Pipeline::begin(self.started, self.limits, Filter::default(), format(out.clone()), wall_clock)?;
-        for batch in &self.batches {
-            pipeline.take(batch, wall_clock)?;
+        for step in &self.steps {
+            match step {
+                Step::Batch(batch) => pipeline.take(batch, wall_clock)?,
+                Step::Seed(sampled) => pipeline.seed(sampled),
+                Step::Correct(sampled) => pipeline.correct(sampled)?,
+            }
         }
         let printed = String::from_utf8(out.0.borrow().clone())?;
         Ok((printed, pipeline))
@@ -88,7 +102,7 @@ impl Scenario {
 fn read(input: &str) -> Result<Scenario> {
     let mut started = KtimeNs(0);
     let mut limits = Limits::default();
-    let mut batches = Vec::new();
+    let (mut steps, mut seen) = (Vec::new(), Vec::new());
     for line in input.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -99,22 +113,28 @@ fn read(input: &str) -> Result<Scenario> {
             }
             ["lost", time, count] => {
                 let lost = Lost { noticed: moment(time)?, count: count.parse()?, at: LostAt::Ring };
-                batches.push(Batch { lost: vec![lost], ..Batch::default() });
+                steps.push(Step::Batch(Batch { lost: vec![lost], ..Batch::default() }));
             }
-            ["now", time] => batches.push(Batch { taken: moment(time)?, ..Batch::default() }),
+            ["seen", rest @ ..] => {
+                seen.push(sampled(rest).map_err(|error| format!("`{line}`: {error}"))?);
+            }
+            ["seed"] => steps.push(Step::Seed(std::mem::take(&mut seen))),
+            ["correct"] => steps.push(Step::Correct(std::mem::take(&mut seen))),
+            ["now", time] => steps.push(Step::Batch(Batch { taken: moment(time)?, ..Batch::default() })),
             ["tw", rest @ ..] => {
                 let event = time_wait(rest).map_err(|error| format!("`{line}`: {error}"))?;
-                batches.push(Batch { events: vec![Event::TimeWait(event)], ..Batch::default() });
+                steps.push(Step::Batch(Batch { events: vec![Event::TimeWait(event)], ..Batch::default() }));
             }
             ["at", rest @ ..] => {
                 let transition = transition(rest).map_err(|error| format!("`{line}`: {error}"))?;
-                batches.push(Batch { events: vec![Event::Transition(transition)], ..Batch::default() });
+                let events = vec![Event::Transition(transition)];
+                steps.push(Step::Batch(Batch { events, ..Batch::default() }));
             }
             _ => return Err(format!("`{line}` is not understood").into()),
         }
     }
 
-    Ok(Scenario { started, limits, batches })
+    Ok(Scenario { started, limits, steps })
 }
 
 /// What the scenario prints with `watch --wide`, and the counters.
@@ -201,6 +221,32 @@ fn time_wait(words: &[&str]) -> Result<TimeWait> {
         }
     }
     Ok(event)
+}
+
+fn sampled(words: &[&str]) -> Result<Sampled> {
+    let [socket, family, local, remote, state, options @ ..] = words else {
+        return Err("words are missing".into());
+    };
+    let mut sampled = Sampled {
+        key: key(socket)?,
+        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        local: endpoint(local)?,
+        remote: endpoint(remote)?,
+        state: state.parse::<TcpState>()?,
+        is_time_wait: false,
+        netns: std::num::NonZeroU32::MIN,
+        uid: None,
+        entered: None,
+    };
+    for option in options {
+        match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("mini", yes) => sampled.is_time_wait = yes == "yes",
+            ("entered", time) => sampled.entered = Some(moment(time)?),
+            ("uid", uid) => sampled.uid = Some(uid.parse()?),
+            (other, _) => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    Ok(sampled)
 }
 
 fn key(socket: &str) -> Result<SocketKey> {

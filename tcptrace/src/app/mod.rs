@@ -2,6 +2,7 @@
 
 mod pipeline;
 mod stop;
+mod survey;
 mod terminal;
 mod watch;
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    model::{Filter, KtimeNs, Limits, Lost, Observation, Table},
+    model::{Filter, KtimeNs, Limits, Lost, Observation, Sampled, Table},
     output::{LineFormat, Moment, Summary},
     source::{Batch, clock::WallClock},
 };
@@ -53,6 +53,26 @@ impl Pipeline {
         if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
             self.format.lost(self.moment(lost.noticed), &lost)?;
         }
+        self.format.flush()
+    }
+
+    /// A look at all sockets of the host is under way: [`Self::seed`] will follow.
+    pub fn expect_seed(&mut self) {
+        self.table.expect_seed();
+    }
+
+    /// Takes in what was open before the start, see [`Table::seed`].
+    pub fn seed(&mut self, sampled: &[Sampled]) {
+        self.table.seed(sampled);
+    }
+
+    /// Takes in where orphans are, see [`Table::correct`].
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn correct(&mut self, sampled: &[Sampled]) -> io::Result<()> {
+        self.tell(|table, tell| table.correct(sampled, tell))?;
         self.format.flush()
     }
 

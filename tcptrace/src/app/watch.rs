@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::{
     pipeline::Pipeline,
     stop::{Reason, Stop},
+    survey::{Shown, Survey},
     terminal,
 };
 use crate::{
@@ -19,12 +20,15 @@ use crate::{
     source::{
         Batch,
         clock::{self, WallClock},
-        live::Live,
+        live::{Hook, Lifecycle, Live},
     },
 };
 
 /// Room for a few hundred lines: one write for a batch under load, one a line when it is quiet.
 const OUTPUT_BUFFER: usize = 64 * 1024;
+
+/// How often to look where orphans are: a view is never wrong for longer.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How often to look at what time alone makes clear.
 const SETTLE: Duration = Duration::from_millis(25);
@@ -40,11 +44,20 @@ pub(super) fn run(watch: &Watch) -> Result<()> {
 
 async fn trace(watch: &Watch) -> Result<()> {
     let mut stop = Stop::prepare(watch.duration).context("cannot catch signals")?;
+    let mut survey = Survey::start();
     let mut live = Live::open(&watch.settings)?;
     let mut pipeline =
         Pipeline::begin(live.started(), watch.limits, watch.filter.clone(), format(watch), WallClock::read())
             .context("cannot write to standard output")?;
 
+    // Without cookies a sampled socket and its events would not be known as the same.
+    let has_identity = matches!(live.hook(), Hook::Btf { cookie: true });
+    if has_identity && survey.ask_for_all() {
+        pipeline.expect_seed();
+    }
+    // A time-wait socket whose end cannot be seen would stay for ever.
+    let follows_time_wait = *live.lifecycle() == Lifecycle::Timer;
+    let mut look_again = tokio::time::interval(LOOK_AGAIN);
     let mut batch = Batch::default();
     let reason = loop {
         tokio::select! {
@@ -52,6 +65,22 @@ async fn trace(watch: &Watch) -> Result<()> {
             reason = stop.requested() => break reason,
             read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
             // What happened to a time-wait socket is clear only some milliseconds later.
+            _ = look_again.tick() => survey.ask_for(pipeline.table().orphans()),
+            shown = survey.next() => {
+                // Nothing that the kernel reported before it was looked at may come after it.
+                while live.drain(&mut batch).context("cannot read the ring buffer")? {
+                    pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
+                    batch.clear();
+                }
+                match shown {
+                    Shown::All(mut sampled) => {
+                        sampled.retain(|socket| follows_time_wait || !socket.is_time_wait);
+                        pipeline.seed(&sampled);
+                        tracing::info!("{} sockets were open before", sampled.len());
+                    }
+                    Shown::Some(sampled) => pipeline.correct(&sampled).context("cannot write to standard output")?,
+                }
+            }
             () = tokio::time::sleep(SETTLE), if pipeline.is_unsettled() => batch.taken = clock::now(),
         }
         pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;

@@ -33,6 +33,8 @@ impl Role {
 pub enum Origin {
     /// Its birth was seen.
     Observed,
+    /// It was open when we started.
+    Seeded,
     /// A later event told us; it was open before.
     Inferred,
 }
@@ -42,6 +44,7 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observed => "observed",
+            Self::Seeded => "seeded",
             Self::Inferred => "inferred",
         }
     }
@@ -169,6 +172,11 @@ impl Connection {
     /// `sk_uid`, the user that made the socket.
     pub const fn uid(&self) -> Option<u32> {
         if self.uid == Self::NO_UID { None } else { Some(self.uid) }
+    }
+
+    /// Sets what [`Self::uid`] gives.
+    pub(crate) fn set_uid(&mut self, uid: Option<u32>) {
+        self.uid = uid.unwrap_or(Self::NO_UID);
     }
 
     /// When it entered the state it is in, `None` when that was not seen.

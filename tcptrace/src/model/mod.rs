@@ -7,6 +7,7 @@ pub mod ending;
 pub mod event;
 pub mod filter;
 pub mod filter_lists;
+pub mod sample;
 pub mod state;
 pub mod table;
 mod time_wait;
@@ -20,6 +21,7 @@ pub use self::{
         TimerAction, Transition,
     },
     filter::Filter,
+    sample::Sampled,
     state::TcpState,
     table::{Counters, Limits, Observation, Table},
 };

@@ -1,7 +1,7 @@
 //! The table of connections: bounded, keyed by socket.
 
 use hashlink::LinkedHashMap;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::{
     connection::{Body, Connection, Step},
@@ -40,6 +40,8 @@ pub struct Counters {
     pub swaps: u64,
     /// Lives begun. Always `closed + evicted + live`.
     pub opened: u64,
+    /// Of these, connections that were open when tracing began.
+    pub seeded: u64,
     /// Lives ended, those whose end was missed included.
     pub closed: u64,
     /// Live connections given up because the table was full.
@@ -82,6 +84,10 @@ pub struct Table {
     missed_for_good: u64,
     /// Time-wait sockets whose timer was taken off, and it is not clear yet for what.
     pub(super) endings: Endings,
+    /// Time-wait sockets believed to be in FIN_WAIT2, which can leave it without an event.
+    pub(super) orphans: FxHashSet<SocketKey>,
+    /// See [`Self::expect_seed`].
+    pub(super) remembers_all_closed: bool,
     /// Threads that have just begun to connect.
     pub(super) connecting: Connecting,
 }
@@ -101,6 +107,8 @@ impl Table {
             missed_for_good: 0,
             endings: Endings::default(),
             connecting: Connecting::default(),
+            orphans: FxHashSet::default(),
+            remembers_all_closed: false,
         }
     }
 
@@ -163,6 +171,9 @@ impl Table {
             (step, connection)
         };
         self.counters.backwards += u64::from(step.is_backwards);
+        if connection.state != TcpState::FinWait2 && !self.orphans.is_empty() {
+            self.orphans.remove(&key);
+        }
         if connection.state == TcpState::Close {
             self.live.remove(&key);
             self.closed.insert(key, connection);
@@ -211,15 +222,36 @@ impl Table {
         }
     }
 
+    /// A connection that is not in the table has not changed since this moment.
+    pub(super) const fn horizon(&self) -> KtimeNs {
+        self.horizon
+    }
+
+    /// Whether anything is known of this socket, open or closed.
+    pub(super) fn is_known(&self, key: SocketKey) -> bool {
+        self.live.contains_key(&key) || self.closed.contains_key(&key)
+    }
+
+    /// Adds a connection that was open before.
+    pub(super) fn insert_live(&mut self, key: SocketKey, connection: Connection) {
+        self.counters.opened += 1;
+        self.counters.seeded += 1;
+        self.live.insert(key, connection);
+        self.make_room(self.horizon);
+    }
+
     /// Keeps the limits: first the oldest closed ones go, then those that were idle for longest.
-    fn make_room(&mut self, now: KtimeNs) {
+    pub(super) fn make_room(&mut self, now: KtimeNs) {
         let Limits { max_connections, max_closed } = self.limits;
+        let max_closed = if self.remembers_all_closed { usize::MAX } else { max_closed };
         let room_for_closed = max_closed.min(max_connections.saturating_sub(self.live.len()));
         while self.closed.len() > room_for_closed {
             self.closed.pop_front();
         }
         while self.live.len() > max_connections {
-            self.live.pop_front();
+            if let Some((key, _)) = self.live.pop_front() {
+                self.orphans.remove(&key);
+            }
             self.counters.evicted += 1;
             // Should it show up again, all we know is that nothing happened to it since now.
             self.horizon = self.horizon.max(now);
@@ -277,16 +309,19 @@ const fn is_reentered(state: TcpState) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::num::{NonZeroU16, NonZeroU64};
+    use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Endpoint, Family};
+    use crate::model::{Endpoint, Family, Sampled, ThreadId, TimeWait, TimerAction};
 
     #[derive(Clone, Debug)]
     enum Input {
         Transition(Transition),
+        TimeWait(TimeWait),
+        Seed(Vec<Sampled>),
+        Correct(Vec<Sampled>),
         Lost(Lost),
     }
 
@@ -320,8 +355,49 @@ mod tests {
         )
     }
 
+    fn time_wait() -> impl Strategy<Value = TimeWait> {
+        let action =
+            prop_oneof![Just(TimerAction::Start), Just(TimerAction::Cancel), Just(TimerAction::Expire)];
+        (transition(), action, any::<bool>(), proptest::option::of(0..60_u64)).prop_map(
+            |(of, action, is_orphan, entered)| TimeWait {
+                // Far enough apart for endings to settle.
+                ts: KtimeNs(of.ts.0 * 10_000_000),
+                key: of.key,
+                family: of.family,
+                local: of.local,
+                remote: of.remote,
+                netns: of.netns,
+                action,
+                state: if is_orphan { TcpState::FinWait2 } else { TcpState::TimeWait },
+                entered: entered.map(KtimeNs),
+                thread: ThreadId(of.ts.0 % 3),
+            },
+        )
+    }
+
+    fn sampled() -> impl Strategy<Value = Vec<Sampled>> {
+        let one = (transition(), any::<bool>(), proptest::option::of(0..60_u64)).prop_map(
+            |(of, is_time_wait, entered)| Sampled {
+                key: of.key,
+                family: of.family,
+                local: of.local,
+                remote: of.remote,
+                // sock_diag lists no socket in CLOSE.
+                state: if of.new == TcpState::Close { TcpState::TimeWait } else { of.new },
+                is_time_wait,
+                netns: NonZeroU32::MIN,
+                uid: None,
+                entered: entered.map(KtimeNs),
+            },
+        );
+        proptest::collection::vec(one, 0..5)
+    }
+
     fn input() -> impl Strategy<Value = Input> {
         prop_oneof![
+            3 => time_wait().prop_map(Input::TimeWait),
+            1 => sampled().prop_map(Input::Seed),
+            1 => sampled().prop_map(Input::Correct),
             9 => transition().prop_map(Input::Transition),
             1 => (0..50_u64, 1..9_u64).prop_map(|(noticed, count)| {
                 Input::Lost(Lost { noticed: KtimeNs(noticed), count, at: LostAt::Ring })
@@ -370,9 +446,14 @@ mod tests {
             for input in &inputs {
                 match input {
                     Input::Lost(lost) => table.lost(lost),
+                    Input::TimeWait(event) => table.apply(&Event::TimeWait(*event), &mut |_| ()),
+                    Input::Seed(sampled) => table.seed(sampled),
+                    Input::Correct(sampled) => table.correct(sampled, &mut |_| ()),
                     Input::Transition(transition) => {
                         let observed = table.transition(transition);
-                        prop_assert!(observed.is_some() || transition.is_backup);
+                        // The end of a full socket that was swapped for a time-wait one is none of the connection's.
+                        let is_swap = transition.new == TcpState::Close;
+                        prop_assert!(observed.is_some() || transition.is_backup || is_swap);
                         if let Some(observed) = observed {
                             prop_assert_eq!(observed.connection.state, transition.new);
                             // Nothing can have lasted longer than the time that there was.
@@ -387,6 +468,8 @@ mod tests {
                 prop_assert_eq!(counters.opened, counters.closed + counters.evicted + table.live().len() as u64);
                 prop_assert!(table.len() <= max_connections);
                 prop_assert!(table.closed().len() <= max_closed);
+                prop_assert!(table.orphans().all(|(_, orphan)| orphan.state == TcpState::FinWait2));
+                prop_assert!(table.orphans.iter().all(|key| table.live.contains_key(key)));
                 prop_assert!(table.live().all(|(_, connection)| connection.state != TcpState::Close));
                 prop_assert!(table.closed().all(|(_, connection)| connection.state == TcpState::Close));
             }

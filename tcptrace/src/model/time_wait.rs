@@ -69,10 +69,14 @@ impl Table {
             TimerAction::Start => {
                 self.endings.retain(|ending| ending.key != event.key);
                 let Some(connection) = self.live.get_mut(&event.key) else { return };
+                let state = connection.state;
                 if connection.body == Body::Full {
                     connection.body = Body::Swapping;
+                    self.note_orphan(event.key, event.state);
                 }
-                if connection.state != event.state {
+                if state != event.state
+                    && let Some(connection) = self.live.get(&event.key)
+                {
                     let step = synthetic(connection, event.key, event.ts, event.state);
                     tell(&self.step(&step));
                 }
@@ -107,19 +111,10 @@ impl Table {
     }
 
     fn end_time_wait(&mut self, event: &TimeWait, cause: EndCause, tell: &mut dyn FnMut(&Observation)) {
-        let Some(connection) = self.live.get_mut(&event.key) else { return };
-        if connection.state != event.state
+        if event.state == TcpState::TimeWait
             && let Some(entered) = event.entered
         {
-            // The peer's FIN re-armed the timer within its wheel bucket, which is not reported; the kernel noted when.
-            let entered = entered.max(connection.since_ns()).min(event.ts);
-            let step = synthetic(connection, event.key, entered, event.state);
-            let mut observed = self.step(&step);
-            observed.dwell = observed.dwell.map(super::Dwell::to_a_jiffy);
-            if let Some(connection) = self.live.get_mut(&event.key) {
-                connection.entered_to_a_jiffy();
-            }
-            tell(&observed);
+            self.enter_time_wait(event.key, entered.min(event.ts), tell);
         }
         let Some(connection) = self.live.get(&event.key) else { return };
         let step = synthetic(connection, event.key, event.ts, TcpState::Close);
@@ -127,6 +122,38 @@ impl Table {
         observed.connection.end_cause = Some(cause);
         self.set_end_cause(event.key, cause);
         tell(&observed);
+    }
+
+    /// The peer's FIN re-armed the timer within its wheel bucket, which is not reported; the kernel noted when.
+    pub(super) fn enter_time_wait(
+        &mut self,
+        key: SocketKey,
+        entered: KtimeNs,
+        tell: &mut dyn FnMut(&Observation),
+    ) {
+        let Some(connection) = self.live.get(&key) else { return };
+        if connection.body == Body::Full || connection.state != TcpState::FinWait2 {
+            return;
+        }
+        let entered = entered.max(connection.since_ns());
+        let mut observed = self.step(&synthetic(connection, key, entered, TcpState::TimeWait));
+        observed.dwell = observed.dwell.map(super::Dwell::to_a_jiffy);
+        if let Some(connection) = self.live.get_mut(&key) {
+            connection.entered_to_a_jiffy();
+        }
+        tell(&observed);
+    }
+
+    /// Remembers a time-wait socket in FIN_WAIT2.
+    pub(super) fn note_orphan(&mut self, key: SocketKey, state: TcpState) {
+        if state == TcpState::FinWait2 {
+            self.orphans.insert(key);
+        }
+    }
+
+    /// Connections that can go from FIN_WAIT2 to TIME_WAIT without an event, for [`Self::correct`].
+    pub fn orphans(&self) -> impl Iterator<Item = (SocketKey, Connection)> {
+        self.orphans.iter().filter_map(|key| Some((*key, *self.live.get(key)?)))
     }
 
     /// A time-wait socket that we have never heard of: older than tracing, or its events were lost.
@@ -157,6 +184,7 @@ impl Table {
         connection.closed_by = super::ending::closed_by(&first);
         self.counters.opened += 1;
         self.live.insert(event.key, connection);
+        self.make_room(event.ts);
     }
 }
 

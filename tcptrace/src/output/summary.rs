@@ -53,7 +53,7 @@ impl Summary {
             events: counters.transitions,
             shown: 0,
             lost: counters.lost,
-            seeded: 0,
+            seeded: counters.seeded,
             opened: counters.opened,
             closed: counters.closed,
             live: live as u64,

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod decode;
+pub mod diag;
 pub mod live;
 pub mod poll;
 

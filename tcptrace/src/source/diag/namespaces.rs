@@ -1,0 +1,138 @@
+//! The network namespaces of the host.
+
+use std::{
+    num::NonZeroU32,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustc_hash::FxHashSet;
+use rustix::{
+    fs::{CWD, Dir, Mode, OFlags, fstat, fstatfs, open, stat},
+    io::Errno,
+};
+
+use super::DiagError;
+
+/// `NSFS_MAGIC`, `include/uapi/linux/magic.h`
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// Where `ip netns` keeps names.
+const NAMED: &str = "/run/netns";
+const PROC: &str = "/proc";
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// A network namespace and a hold on it: it lives at least as long as this.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    inode: NonZeroU32,
+    fd: Arc<OwnedFd>,
+}
+
+impl Namespace {
+    /// The one that the calling thread is in.
+    pub fn own() -> Result<Self, DiagError> {
+        Self::open(Path::new(OWN)).map_err(|error| DiagError::List { path: OWN, error })
+    }
+
+    /// The one behind a file in `/proc/PID/ns` or `/run/netns`. `EINVAL` when there is none behind it.
+    pub fn open(path: &Path) -> Result<Self, Errno> {
+        // A FIFO in its place must not hold us up.
+        let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+        if u64::try_from(fstatfs(&fd)?.f_type) != Ok(NSFS_MAGIC) {
+            return Err(Errno::INVAL);
+        }
+        let inode = inode_number(fstat(&fd)?.st_ino).ok_or(Errno::INVAL)?;
+        Ok(Self { inode, fd: Arc::new(fd) })
+    }
+
+    /// Inode of the namespace: what `ss -N`, `lsns` and `readlink /proc/PID/ns/net` show.
+    pub fn inode(&self) -> NonZeroU32 {
+        self.inode
+    }
+
+    /// The open file.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Each once.
+    pub namespaces: Vec<Namespace>,
+    /// Processes whose namespace may not be looked at; it may be one of those found or not.
+    pub hidden_processes: u64,
+    /// Names that lead to no namespace that can be opened, and why.
+    pub unreadable_names: Vec<(PathBuf, Errno)>,
+}
+
+/// How namespaces are found.
+#[derive(Debug)]
+pub struct Namespaces;
+
+impl Namespaces {
+    /// All network namespaces that a process is in or that `ip netns` has named.
+    ///
+    /// Not found: those that are held by a mount elsewhere or a descriptor only, and those that a thread but not its
+    /// process's first one is in. Takes CAP_SYS_PTRACE for other users' processes (`proc_ns_readlink`).
+    pub fn find() -> Result<Found, DiagError> {
+        let mut found = Found::default();
+        let mut known = FxHashSet::default();
+        let failed = |error| DiagError::List { path: PROC, error };
+        for entry in directory(PROC).map_err(failed)? {
+            let name = entry.map_err(failed)?;
+            if !name.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            match add(&mut found.namespaces, &mut known, &Path::new(PROC).join(name).join("ns/net")) {
+                // ENOENT: it has ended. A zombie's link is there, but leads nowhere.
+                Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
+                Err(_) => found.hidden_processes += 1,
+            }
+        }
+        // Nobody needs to have used `ip netns`.
+        for entry in directory(NAMED).into_iter().flatten() {
+            let Ok(name) = entry else { break };
+            let path = Path::new(NAMED).join(name);
+            match add(&mut found.namespaces, &mut known, &path) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => found.unreadable_names.push((path, error)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Opens the namespace behind `path` unless it is known. Most processes share one: a look is enough for them.
+fn add(namespaces: &mut Vec<Namespace>, known: &mut FxHashSet<NonZeroU32>, path: &Path) -> Result<(), Errno> {
+    if inode_number(stat(path)?.st_ino).is_some_and(|inode| known.contains(&inode)) {
+        return Ok(());
+    }
+    let namespace = Namespace::open(path)?;
+    if known.insert(namespace.inode) {
+        namespaces.push(namespace);
+    }
+    Ok(())
+}
+
+/// The names in a directory.
+fn directory(path: &str) -> Result<impl Iterator<Item = Result<String, Errno>>, Errno> {
+    let fd =
+        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(Dir::new(fd)?.filter_map(|entry| match entry {
+        Ok(entry) => entry
+            .file_name()
+            .to_str()
+            .ok()
+            .filter(|name| !matches!(*name, "." | ".."))
+            .map(|n| Ok(n.to_owned())),
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+/// The kernel's namespace inodes are `unsigned int` (`struct ns_common`).
+fn inode_number(st_ino: u64) -> Option<NonZeroU32> {
+    u32::try_from(st_ino).ok().and_then(NonZeroU32::new)
+}

@@ -1,0 +1,169 @@
+//! What was open before the start, and what the kernel does not report while we trace.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    capture::{Capture, Row, table},
+    harness::Tracer,
+    netns::{self, unique_port},
+    traffic::{Pair, close, read_end},
+};
+
+const AUTO: &[&str] = &["--lifecycle", "auto"];
+
+fn the_row(capture: &Capture, is_it: impl Fn(&Row) -> bool) -> Result<&Row> {
+    let rows = capture.select(is_it);
+    ensure!(rows.len() == 1, "{} rows in\n{}", rows.len(), table(&capture.rows));
+    Ok(rows[0])
+}
+
+/// Sockets in all kinds of states are there when tracing begins. Each is known, with its role where that can be told,
+/// and no time is called longer than it was.
+pub(crate) fn open_before() -> Result<()> {
+    let (capture, (inode, port, ages)) = {
+        let mut tracer = None;
+        let (inode, port, ages) = netns::run(|netns| {
+            // One that stays, one whose peer has closed, one whose both ends have.
+            let begun = Instant::now();
+            let mut pair = Pair::v4(unique_port())?;
+            let port = pair.server_addr.port();
+            let half = std::net::TcpStream::connect(pair.server_addr)?;
+            let (mut half_server, _) = pair.listener.accept()?;
+            close(half);
+            read_end(&mut half_server)?;
+            let over = std::net::TcpStream::connect(pair.server_addr)?;
+            let (mut over_server, _) = pair.listener.accept()?;
+            close(over);
+            read_end(&mut over_server)?;
+            close(over_server);
+            let time_wait = Instant::now();
+            thread::sleep(Duration::from_millis(700));
+
+            tracer = Some(Tracer::start(AUTO)?);
+            thread::sleep(Duration::from_millis(500));
+            close(half_server);
+            close(pair.client);
+            read_end(&mut pair.server)?;
+            close(pair.server);
+            close(pair.listener);
+            thread::sleep(Duration::from_millis(1200));
+            // tcptrace is in this namespace, which therefore does not go: the time-wait sockets end by hand.
+            let ages = (begun.elapsed(), time_wait.elapsed());
+            let status = Command::new("ss")
+                .args(["-K", "-tan", "state", "time-wait"])
+                .stdout(Stdio::null())
+                .status()?;
+            ensure!(status.success(), "ss -K: {status}");
+            thread::sleep(Duration::from_millis(300));
+            Ok((netns.inode, port, ages))
+        })?;
+        (tracer.context("was started")?.stop()?, (inode, port, ages))
+    };
+    ensure!(capture.summary.get("seeded")? >= 6, "{:?}", capture.summary);
+    ensure!(capture.summary.get("gaps")? == 0, "{:?}", capture.summary);
+    let capture = capture.only(|row| row.netns == Some(inode));
+    let wrong = capture.select(|row| row.origin != "seeded");
+    ensure!(wrong.is_empty(), "not seeded:\n{}", table(wrong));
+    let longest = u64::try_from(ages.0.as_nanos())?;
+    let first = |old: &str| old == "ESTABLISHED" || old == "LISTEN" || old == "CLOSE_WAIT";
+    for row in capture.rows.iter().filter(|row| first(&row.old)) {
+        let is_bound = row.duration_is.as_deref() == Some("at_least");
+        ensure!(is_bound || row.old == "CLOSE_WAIT", "its beginning was not seen: {row}");
+        ensure!(row.duration_ns.is_some_and(|ns| (400_000_000..longest).contains(&ns) || !is_bound), "{row}");
+    }
+    let served = the_row(&capture, |row| row.is_server_of(port) && row.new == "CLOSE_WAIT")?;
+    ensure!(served.role.as_deref() == Some("server"), "a listener has its port: {served}");
+
+    // That which was there before is known to one tick of its timer.
+    let ended = capture.select(|row| row.old == "TIME_WAIT");
+    ensure!(ended.len() == 3, "three clients closed first:\n{}", table(&capture.rows));
+    let oldest = ended.iter().filter_map(|row| row.duration_ns).max().context("no duration")? / 1_000_000;
+    let truth = u64::try_from(ages.1.as_millis())?;
+    ensure!(
+        (truth - 50..truth + 1500).contains(&oldest),
+        "{oldest} ms instead of {truth} ms:\n{}",
+        table(ended)
+    );
+    Ok(())
+}
+
+/// An orphan's FIN_WAIT2 -> TIME_WAIT that the kernel does not report is shown within a second, true to 10 ms.
+pub(crate) fn orphans_are_repaired_live() -> Result<()> {
+    netns::run(|netns| {
+        // In this namespace, which no other process is in: it would not be found.
+        let tracer = Tracer::start(AUTO)?;
+        let mut pair = Pair::v4(unique_port())?;
+        let port = pair.server_addr.port();
+        close(pair.client);
+        let begun = Instant::now();
+        read_end(&mut pair.server)?;
+        thread::sleep(Duration::from_millis(300));
+        close(pair.server);
+        let truth = u64::try_from(begun.elapsed().as_millis())?;
+        thread::sleep(Duration::from_secs(1));
+        let mut shown = None;
+        for line in BufReader::new(File::open(tracer.stdout())?).lines() {
+            let row = Row::read(&serde_json::from_str(&line?)?)?;
+            if row.netns == Some(netns.inode) && row.is_client_of(port) && row.new == "TIME_WAIT" {
+                shown = Some(row);
+            }
+        }
+        let row = shown.context("after a second the view still says FIN_WAIT2")?;
+        let seen = row.duration_ns.context("no duration")? / 1_000_000;
+        ensure!(seen.abs_diff(truth) <= 10, "{seen} ms instead of {truth} ms: {row}");
+        tracer.stop().map(drop)
+    })
+}
+
+/// Connections come and go while tcptrace starts, again and again: what it read never contradicts what it sees.
+pub(crate) fn churn_while_it_starts() -> Result<()> {
+    netns::run(|netns| {
+        let port = unique_port();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // Fifty connections at a time, each about 100 ms old when it goes: 500 a second.
+            let churn = scope.spawn(|| -> Result<()> {
+                let mut open = std::collections::VecDeque::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let client = std::net::TcpStream::connect(("127.0.0.1", port))?;
+                    open.push_back((client, listener.accept()?.0));
+                    if open.len() > 50 {
+                        open.pop_front();
+                    }
+                    thread::sleep(Duration::from_millis(2));
+                }
+                Ok(())
+            });
+            let starts = (|| {
+                for start in 0..20 {
+                    let tracer = Tracer::start(AUTO)?;
+                    thread::sleep(Duration::from_millis(250));
+                    let capture = tracer.stop()?;
+                    let summary = &capture.summary;
+                    ensure!(summary.get("seeded")? >= 100, "start {start}: {summary:?}");
+                    for counter in ["gaps", "backwards", "illegal", "lost"] {
+                        ensure!(summary.get(counter)? == 0, "start {start}: {counter}: {summary:?}");
+                    }
+                    // All that were open before and closed meanwhile were read in time.
+                    let rows =
+                        capture.select(|row| row.netns == Some(netns.inode) && row.origin == "inferred");
+                    ensure!(rows.len() < 60, "start {start}: {} rows were inferred", rows.len());
+                }
+                Ok(())
+            })();
+            stop.store(true, Ordering::Relaxed);
+            churn.join().map_err(|_| anyhow::anyhow!("the churn panicked"))??;
+            starts
+        })
+    })
+}
