@@ -67,6 +67,7 @@ const TESTS: &[(&str, Test)] = &[
     ("seeding::open_before", seeding::open_before),
     ("seeding::orphans_are_repaired_live", seeding::orphans_are_repaired_live),
     ("seeding::churn_while_it_starts", seeding::churn_while_it_starts),
+    ("seeding::healed_after_a_loss", seeding::healed_after_a_loss),
     ("time_wait::server_lingers", time_wait::server_lingers),
     ("time_wait::after_shutdown", time_wait::after_shutdown),
     ("time_wait::fin_wait2_expires", time_wait::fin_wait2_expires),

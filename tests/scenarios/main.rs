@@ -10,6 +10,7 @@
 //! seen SOCKET FAMILY LOCAL REMOTE STATE [mini=yes] [entered=TIME] [uid=N]   in a look at the kernel's tables
 //! seed                             takes in what was seen as what was open before
 //! correct                          takes in what was seen of orphans
+//! heal STARTED ENDED               takes in what was seen as a look at everything, after a loss
 //! lost TIME COUNT                  a loss, noticed at TIME
 //! now TIME                         time has come to TIME
 //! ```
@@ -31,7 +32,7 @@ use std::{
 use tcptrace::{
     app::Pipeline,
     model::{
-        Comm, Endpoint, Event, Family, Filter, KtimeNs, Limits, Lost, LostAt, Sampled, SocketKey, Task,
+        Comm, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt, Sampled, SocketKey, Task,
         TcpState, ThreadId, TimeWait, TimerAction, Transition,
     },
     output::{Csv, Json, LineFormat, Text, TextOptions},
@@ -69,6 +70,7 @@ enum Step {
     Batch(Batch),
     Seed(Vec<Sampled>),
     Correct(Vec<Sampled>),
+    Heal(Vec<Sampled>, KtimeNs, KtimeNs),
 }
 
 /// Events of a scenario, one a batch.
@@ -91,6 +93,10 @@ impl Scenario {
                 Step::Batch(batch) => pipeline.take(batch, wall_clock)?,
                 Step::Seed(sampled) => pipeline.seed(sampled),
                 Step::Correct(sampled) => pipeline.correct(sampled)?,
+                Step::Heal(sampled, started, ended) => {
+                    let namespaces = &[std::num::NonZeroU32::MIN];
+                    pipeline.heal(&Look { sampled, namespaces, started: *started, ended: *ended });
+                }
             }
         }
         let printed = String::from_utf8(out.0.borrow().clone())?;
@@ -117,6 +123,9 @@ fn read(input: &str) -> Result<Scenario> {
             }
             ["seen", rest @ ..] => {
                 seen.push(sampled(rest).map_err(|error| format!("`{line}`: {error}"))?);
+            }
+            ["heal", started, ended] => {
+                steps.push(Step::Heal(std::mem::take(&mut seen), moment(started)?, moment(ended)?));
             }
             ["seed"] => steps.push(Step::Seed(std::mem::take(&mut seen))),
             ["correct"] => steps.push(Step::Correct(std::mem::take(&mut seen))),

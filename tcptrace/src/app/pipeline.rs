@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    model::{Filter, KtimeNs, Limits, Lost, Observation, Sampled, Table},
+    model::{Filter, KtimeNs, Limits, Look, Lost, Observation, Sampled, Table},
     output::{LineFormat, Moment, Summary},
     source::{Batch, clock::WallClock},
 };
@@ -64,6 +64,11 @@ impl Pipeline {
     /// Takes in what was open before the start, see [`Table::seed`].
     pub fn seed(&mut self, sampled: &[Sampled]) {
         self.table.seed(sampled);
+    }
+
+    /// Holds the table against the kernel's own after a loss, see [`Table::heal`].
+    pub fn heal(&mut self, look: &Look<'_>) {
+        self.table.heal(look);
     }
 
     /// Takes in where orphans are, see [`Table::correct`].

@@ -1,11 +1,14 @@
 //! Looks at the kernel's socket tables beside tracing: what was open before the start, and where orphans are.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+};
 
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
-    model::{Connection, Family, Sampled, SocketKey},
+    model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey},
     source::diag::{DiagReply, DiagRequest, DiagWorker, Lookup, Scope, StateMask},
 };
 
@@ -17,12 +20,39 @@ const SEED: u64 = 0;
 /// A request that looks orphans up.
 const CORRECT: u64 = 1;
 
+/// A request that reads everything again, after a loss.
+const HEAL: u64 = 2;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// All sockets of the host, at the start.
+    Seed,
+    /// All sockets of the host, after a loss.
+    Heal,
+    /// Orphans.
+    Correct,
+}
+
 /// What a look has shown.
-pub(super) enum Shown {
-    /// All sockets of the host.
-    All(Vec<Sampled>),
-    /// Those that were asked for.
-    Some(Vec<Sampled>),
+pub(super) struct Shown {
+    pub(super) asked: Asked,
+    pub(super) sampled: Vec<Sampled>,
+    pub(super) namespaces: Vec<NonZeroU32>,
+    pub(super) started: KtimeNs,
+    pub(super) ended: KtimeNs,
+}
+
+impl Shown {
+    /// As the model wants it.
+    pub(super) fn look(&self) -> Look<'_> {
+        Look {
+            sampled: &self.sampled,
+            namespaces: &self.namespaces,
+            started: self.started,
+            ended: self.ended,
+        }
+    }
 }
 
 /// The way to the thread that looks.
@@ -41,10 +71,19 @@ impl Survey {
         Self { worker, replies }
     }
 
-    /// Asks for all sockets. Returns whether there will be an answer.
-    pub(super) fn ask_for_all(&self) -> bool {
+    /// Asks for all sockets at the start. Returns whether there will be an answer.
+    pub(super) fn ask_for_seed(&self) -> bool {
+        self.ask_for_all(SEED)
+    }
+
+    /// Asks for all sockets after a loss. Returns whether there will be an answer.
+    pub(super) fn ask_for_healing(&self) -> bool {
+        self.ask_for_all(HEAL)
+    }
+
+    fn ask_for_all(&self, tag: u64) -> bool {
         self.ask(DiagRequest {
-            tag: SEED,
+            tag,
             states: StateMask::ALL,
             with_times: false,
             scope: Scope::All,
@@ -92,7 +131,17 @@ impl Survey {
             tracing::info!("a network namespace was not read: {}", problem.error);
         }
         let sampled = reply.sockets.iter().filter_map(crate::source::diag::DiagSocket::sampled).collect();
-        if reply.tag == SEED { Shown::All(sampled) } else { Shown::Some(sampled) }
+        Shown {
+            asked: match reply.tag {
+                SEED => Asked::Seed,
+                HEAL => Asked::Heal,
+                _ => Asked::Correct,
+            },
+            sampled,
+            namespaces: reply.namespaces,
+            started: reply.started,
+            ended: reply.ended,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::{
     pipeline::Pipeline,
     stop::{Reason, Stop},
-    survey::{Shown, Survey},
+    survey::{Asked, Survey},
     terminal,
 };
 use crate::{
@@ -28,7 +28,10 @@ use crate::{
 const OUTPUT_BUFFER: usize = 64 * 1024;
 
 /// How often to look where orphans are: a view is never wrong for longer.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Looks at the kernel's tables after a loss: one that was begun before the loss, and two that agree.
+const LOOKS_TO_HEAL: u32 = 3;
 
 /// How often to look at what time alone makes clear.
 const SETTLE: Duration = Duration::from_millis(25);
@@ -52,11 +55,13 @@ async fn trace(watch: &Watch) -> Result<()> {
 
     // Without cookies a sampled socket and its events would not be known as the same.
     let has_identity = matches!(live.hook(), Hook::Btf { cookie: true });
-    if has_identity && survey.ask_for_all() {
+    if has_identity && survey.ask_for_seed() {
         pipeline.expect_seed();
     }
     // A time-wait socket whose end cannot be seen would stay for ever.
     let follows_time_wait = *live.lifecycle() == Lifecycle::Timer;
+    // After a loss: how many looks at the kernel's tables are left, and whether one is under way.
+    let (mut looks_to_heal, mut is_healing) = (0_u32, false);
     let mut look_again = tokio::time::interval(LOOK_AGAIN);
     let mut batch = Batch::default();
     let reason = loop {
@@ -65,23 +70,42 @@ async fn trace(watch: &Watch) -> Result<()> {
             reason = stop.requested() => break reason,
             read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
             // What happened to a time-wait socket is clear only some milliseconds later.
-            _ = look_again.tick() => survey.ask_for(pipeline.table().orphans()),
+            _ = look_again.tick() => {
+                survey.ask_for(pipeline.table().orphans());
+                if has_identity && looks_to_heal > 0 && !is_healing {
+                    is_healing = survey.ask_for_healing();
+                }
+            }
             shown = survey.next() => {
                 // Nothing that the kernel reported before it was looked at may come after it.
                 while live.drain(&mut batch).context("cannot read the ring buffer")? {
+                    if !batch.lost.is_empty() {
+                        looks_to_heal = LOOKS_TO_HEAL;
+                    }
                     pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
                     batch.clear();
                 }
-                match shown {
-                    Shown::All(mut sampled) => {
-                        sampled.retain(|socket| follows_time_wait || !socket.is_time_wait);
-                        pipeline.seed(&sampled);
-                        tracing::info!("{} sockets were open before", sampled.len());
+                let mut shown = shown;
+                shown.sampled.retain(|socket| follows_time_wait || !socket.is_time_wait);
+                match shown.asked {
+                    Asked::Seed => {
+                        pipeline.seed(&shown.sampled);
+                        tracing::info!("{} sockets were open before", shown.sampled.len());
                     }
-                    Shown::Some(sampled) => pipeline.correct(&sampled).context("cannot write to standard output")?,
+                    Asked::Correct => {
+                        pipeline.correct(&shown.sampled).context("cannot write to standard output")?;
+                    }
+                    Asked::Heal => {
+                        pipeline.heal(&shown.look());
+                        is_healing = false;
+                        looks_to_heal -= 1;
+                    }
                 }
             }
             () = tokio::time::sleep(SETTLE), if pipeline.is_unsettled() => batch.taken = clock::now(),
+        }
+        if !batch.lost.is_empty() {
+            looks_to_heal = LOOKS_TO_HEAL;
         }
         pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
         batch.clear();

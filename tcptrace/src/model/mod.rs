@@ -7,6 +7,7 @@ pub mod ending;
 pub mod event;
 pub mod filter;
 pub mod filter_lists;
+pub mod heal;
 pub mod sample;
 pub mod state;
 pub mod table;
@@ -21,6 +22,7 @@ pub use self::{
         TimerAction, Transition,
     },
     filter::Filter,
+    heal::Look,
     sample::Sampled,
     state::TcpState,
     table::{Counters, Limits, Observation, Table},

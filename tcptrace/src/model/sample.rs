@@ -55,13 +55,23 @@ impl Table {
             if !self.is_known(socket.key) {
                 let is_accepted =
                     socket.local.port.is_some_and(|port| listening.contains(&(socket.netns, port)));
-                self.insert_seeded(socket, is_accepted.then_some(Role::Server));
+                // Nothing happened to it since the horizon, or we would know it.
+                let since = self.horizon();
+                self.insert_sampled(socket, is_accepted.then_some(Role::Server), Origin::Seeded, since);
+                self.counters.seeded += 1;
             }
         }
         self.remembers_all_closed = false;
     }
 
-    fn insert_seeded(&mut self, socket: &Sampled, role: Option<Role>) {
+    /// Adds a connection that was in its state by `by` at the latest.
+    pub(super) fn insert_sampled(
+        &mut self,
+        socket: &Sampled,
+        role: Option<Role>,
+        origin: Origin,
+        by: KtimeNs,
+    ) {
         let first = Transition {
             ts: socket.entered.unwrap_or_default(),
             key: socket.key,
@@ -80,11 +90,10 @@ impl Table {
         };
         let (since, since_ns) = match socket.entered {
             Some(entered) => (Since::Jiffy, entered),
-            // Nothing happened to it since the horizon, or we would know it.
-            None => (Since::AtLeast, self.horizon()),
+            None => (Since::AtLeast, by),
         };
         let mut connection = Connection::begin(&first, since, since_ns);
-        connection.origin = Origin::Seeded;
+        connection.origin = origin;
         connection.role = if socket.state == TcpState::SynSent { Some(Role::Client) } else { role };
         connection.closed_by = ending::closed_by(&first);
         connection.set_uid(socket.uid);
@@ -92,7 +101,7 @@ impl Table {
             connection.body = Body::Mini;
             self.note_orphan(socket.key, socket.state);
         }
-        self.insert_live(socket.key, connection);
+        self.insert_live(socket.key, connection, by);
     }
 
     /// Takes in where time-wait sockets are that the table believes to be in FIN_WAIT2: the peer's FIN can take them to

@@ -31,6 +31,8 @@ pub struct Summary {
     pub illegal: u64,
     /// Transitions that lie before the last one of their socket.
     pub backwards: u64,
+    /// Connections that were put right after a loss.
+    pub corrected: u64,
     /// Full sockets swapped for time-wait ones.
     pub swaps: u64,
     /// Transitions that only the second program saw.
@@ -61,6 +63,7 @@ impl Summary {
             gaps: counters.gaps,
             illegal: counters.illegal,
             backwards: counters.backwards,
+            corrected: counters.corrected,
             swaps: counters.swaps,
             recovered: counters.recovered,
             lifecycle: "off",
@@ -81,6 +84,7 @@ impl fmt::Display for Summary {
         )?;
         for (count, what) in [
             (self.evicted, "evicted"),
+            (self.corrected, "put right after a loss"),
             (self.gaps, "with missing events"),
             (self.illegal, "illegal transitions"),
             (self.backwards, "out of order"),
