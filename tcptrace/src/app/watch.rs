@@ -27,6 +27,8 @@ use crate::{
 /// Room for a few hundred lines: one write for a batch under load, one a line when it is quiet.
 const OUTPUT_BUFFER: usize = 64 * 1024;
 
+const UNWRITABLE: &str = "cannot write to standard output";
+
 /// How often to look where orphans are: a view is never wrong for longer.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -51,7 +53,7 @@ async fn trace(watch: &Watch) -> Result<()> {
     let mut live = Live::open(&watch.settings)?;
     let mut pipeline =
         Pipeline::begin(live.started(), watch.limits, watch.filter.clone(), format(watch), WallClock::read())
-            .context("cannot write to standard output")?;
+            .context(UNWRITABLE)?;
 
     // Without cookies a sampled socket and its events would not be known as the same.
     let has_identity = matches!(live.hook(), Hook::Btf { cookie: true });
@@ -66,59 +68,62 @@ async fn trace(watch: &Watch) -> Result<()> {
     let mut batch = Batch::default();
     let reason = loop {
         tokio::select! {
+            // What is rare comes first: under full load there are always events.
             biased;
             reason = stop.requested() => break reason,
-            read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
-            // What happened to a time-wait socket is clear only some milliseconds later.
             _ = look_again.tick() => {
                 survey.ask_for(pipeline.table().orphans());
                 if has_identity && looks_to_heal > 0 && !is_healing {
                     is_healing = survey.ask_for_healing();
                 }
             }
-            shown = survey.next() => {
+            mut shown = survey.next() => {
                 // Nothing that the kernel reported before it was looked at may come after it.
-                while live.drain(&mut batch).context("cannot read the ring buffer")? {
+                loop {
+                    let is_drained = !live.drain(&mut batch).context("cannot read the ring buffer")?
+                        || batch.events.last().is_some_and(|event| event.ts() > shown.ended);
                     if !batch.lost.is_empty() {
                         looks_to_heal = LOOKS_TO_HEAL;
                     }
-                    pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
-                    batch.clear();
+                    take(&mut pipeline, &mut batch)?;
+                    if is_drained {
+                        break;
+                    }
                 }
-                let mut shown = shown;
                 shown.sampled.retain(|socket| follows_time_wait || !socket.is_time_wait);
                 match shown.asked {
                     Asked::Seed => {
                         pipeline.seed(&shown.sampled);
                         tracing::info!("{} sockets were open before", shown.sampled.len());
                     }
-                    Asked::Correct => {
-                        pipeline.correct(&shown.sampled).context("cannot write to standard output")?;
-                    }
+                    Asked::Correct => pipeline.correct(&shown.sampled).context(UNWRITABLE)?,
                     Asked::Heal => {
                         pipeline.heal(&shown.look());
                         is_healing = false;
-                        looks_to_heal -= 1;
+                        looks_to_heal = looks_to_heal.saturating_sub(1);
                     }
                 }
             }
+            read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
+            // What happened to a time-wait socket is clear only some milliseconds later.
             () = tokio::time::sleep(SETTLE), if pipeline.is_unsettled() => batch.taken = clock::now(),
         }
         if !batch.lost.is_empty() {
             looks_to_heal = LOOKS_TO_HEAL;
         }
-        pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
-        batch.clear();
+        take(&mut pipeline, &mut batch)?;
     };
     if reason == Reason::OutputClosed {
         return Ok(());
     }
 
-    // What the kernel put into the ring before we detached still counts.
+    // What the kernel put into the ring before we detached still counts. The second time that nothing is there, what
+    // the first program has missed is settled, too.
     live.detach();
-    while live.drain(&mut batch).context("cannot read the ring buffer")? {
-        pipeline.take(&batch, WallClock::read()).context("cannot write to standard output")?;
-        batch.clear();
+    let mut times_empty = 0;
+    while times_empty < 2 {
+        times_empty += u32::from(!live.drain(&mut batch).context("cannot read the ring buffer")?);
+        take(&mut pipeline, &mut batch)?;
     }
     let ended = clock::now();
     let summary = pipeline
@@ -133,10 +138,17 @@ async fn trace(watch: &Watch) -> Result<()> {
             cpu_s: clock::own_cpu_seconds(),
             ..summary
         })
-        .context("cannot write to standard output")?;
+        .context(UNWRITABLE)?;
     if watch.output != OutputFormat::Json {
         eprintln!("tcptrace: {summary}");
     }
+    Ok(())
+}
+
+/// Hands a batch to the pipeline and empties it.
+fn take(pipeline: &mut Pipeline, batch: &mut Batch) -> Result<()> {
+    pipeline.take(batch, WallClock::read()).context(UNWRITABLE)?;
+    batch.clear();
     Ok(())
 }
 
