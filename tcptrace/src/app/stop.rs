@@ -36,12 +36,12 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From here on signals no longer kill the process.
-    pub(super) fn prepare(duration: Option<Duration>) -> io::Result<Self> {
+    pub(super) fn prepare() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
-            until: duration.and_then(|duration| Instant::now().checked_add(duration)),
+            until: None,
             // A file or /dev/null cannot be polled and is never closed from outside.
             output: io::stdout()
                 .as_fd()
@@ -49,6 +49,11 @@ impl Stop {
                 .and_then(|output| poll::register(output, Interest::ERROR))
                 .ok(),
         })
+    }
+
+    /// `--duration` begins now.
+    pub(super) fn after(&mut self, duration: Option<Duration>) {
+        self.until = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
     /// Waits. Dropping the future loses nothing.

@@ -48,9 +48,10 @@ pub(super) fn run(watch: &Watch) -> Result<()> {
 }
 
 async fn trace(watch: &Watch) -> Result<()> {
-    let mut stop = Stop::prepare(watch.duration).context("cannot catch signals")?;
+    let mut stop = Stop::prepare().context("cannot catch signals")?;
     let mut survey = Survey::start();
     let mut live = Live::open(&watch.settings)?;
+    stop.after(watch.duration);
     let mut pipeline =
         Pipeline::begin(live.started(), watch.limits, watch.filter.clone(), format(watch), WallClock::read())
             .context(UNWRITABLE)?;
