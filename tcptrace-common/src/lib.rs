@@ -50,10 +50,52 @@ pub const KIND_TRANSITION_BACKUP: u8 = 2;
 
 /// [`RawMini::kind`]: something happened to the timer of a time-wait socket (`struct inet_timewait_sock`).
 pub const KIND_TIME_WAIT: u8 = 3;
-/// [`RawRecord::kind`]: the socket is destroyed (`tcp:tcp_destroy_sock`).
+/// [`RawRecord::kind`]: the socket is destroyed (`tcp:tcp_destroy_sock`). `old_state` and `new_state` are its state.
 pub const KIND_DESTROY: u8 = 4;
-/// [`RawRecord::kind`]: a reset was sent for the socket (`tcp:tcp_send_reset`).
+/// [`RawRecord::kind`]: a reset was sent for the socket (`tcp:tcp_send_reset`). `old_state` and `new_state` are its
+/// state, `detail` one of [`reset_reason`] or 0. Of a listener it is about one of its half-open connections, whose
+/// addresses and ports it carries.
 pub const KIND_RESET_SENT: u8 = 5;
+/// [`RawMini::kind`]: something happened to the timer of a request socket (`struct request_sock`).
+pub const KIND_REQUEST: u8 = 6;
+/// [`RawRecord::kind`]: the socket has taken a reset in (`tcp:tcp_receive_reset`). Where `sk_err` cannot be read.
+pub const KIND_RESET_RECEIVED: u8 = 7;
+
+/// Why the kernel sends a reset: [`RawRecord::detail`] of a [`KIND_RESET_SENT`]. Numbers of our own: those of
+/// `enum sk_rst_reason` (`include/net/rstreason.h`, Linux >= 6.10) move between versions; user space translates them by
+/// name at load. 0 is unknown.
+pub mod reset_reason {
+    /// The kernel's names without `SK_RST_REASON_`; the number is the place in this list plus 1.
+    pub const NAMES: [&str; 25] = [
+        "NOT_SPECIFIED",
+        "NO_SOCKET",
+        "TCP_INVALID_ACK_SEQUENCE",
+        "TCP_RFC7323_PAWS",
+        "TCP_TOO_OLD_ACK",
+        "TCP_ACK_UNSENT_DATA",
+        "TCP_FLAGS",
+        "TCP_OLD_ACK",
+        "TCP_ABORT_ON_DATA",
+        "TCP_TIMEWAIT_SOCKET",
+        "INVALID_SYN",
+        "TCP_ABORT_ON_CLOSE",
+        "TCP_ABORT_ON_LINGER",
+        "TCP_ABORT_ON_MEMORY",
+        "TCP_STATE",
+        "TCP_KEEPALIVE_TIMEOUT",
+        "TCP_DISCONNECT_WITH_DATA",
+        "MPTCP_RST_EUNSPEC",
+        "MPTCP_RST_EMPTCP",
+        "MPTCP_RST_ERESOURCE",
+        "MPTCP_RST_EPROHIBIT",
+        "MPTCP_RST_EWQ2BIG",
+        "MPTCP_RST_EBADPERF",
+        "MPTCP_RST_EMIDDLEBOX",
+        "ERROR",
+    ];
+    /// Entries of the table that translates the kernel's numbers, a power of two.
+    pub const TABLE: usize = 64;
+}
 
 /// What happened to a timer ([`RawMini::action`]).
 pub mod timer_action {
@@ -83,8 +125,19 @@ pub mod known {
     pub const SK_ERR: u8 = 1 << 3;
     /// [`RawMini::entry_stamp_ms`](super::RawMini::entry_stamp_ms)
     pub const ENTRY_STAMP: u8 = 1 << 5;
+    /// [`RawMini::jiffies_left`](super::RawMini::jiffies_left)
+    pub const JIFFIES_LEFT: u8 = 1 << 6;
     /// `pid_tgid` and `comm`, which are filled only where [`current_is_owner`](super::current_is_owner) holds
     pub const TASK: u8 = 1 << 4;
+}
+
+/// Bits of [`RawRecord::flags`] and [`RawMini::flags`].
+pub mod flags {
+    /// `SOCK_DEAD`: no descriptor holds the socket any more. One that reaches CLOSE so is destroyed at once
+    /// (`tcp_done`), and no [`KIND_DESTROY`](super::KIND_DESTROY) need follow.
+    pub const ORPHAN: u8 = 1 << 0;
+    /// `inet_request_sock::acked`: the third ACK has come, but the accept queue had no room.
+    pub const ACKED: u8 = 1 << 1;
 }
 
 /// True where `current` is the task that owns the socket and not merely the one that was on the CPU.
@@ -138,8 +191,10 @@ pub struct RawRecord {
     pub new_state: u8,
     /// Which optional fields are filled, bits of [`known`].
     pub known: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// What else there is to say, bits of [`flags`].
+    pub flags: u8,
+    /// Depends on the kind, see there; else 0.
+    pub detail: u8,
 }
 
 impl RawRecord {
@@ -147,13 +202,13 @@ impl RawRecord {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-/// A record about a socket that is no full one. The same size as [`RawRecord`], and what they share at the same place.
+/// A record about a socket that is no full one: a time-wait or a request socket. The same size as [`RawRecord`], and what they share at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RawMini {
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub ts_ns: u64,
-    /// `tw_cookie`, the one of the socket that it stands for; 0 when nobody had asked for it.
+    /// The one of the socket that it stands for; 0 when nobody has asked for it (of a request socket: most often).
     pub cookie: u64,
     /// Kernel address of the mini-socket.
     pub sk: u64,
@@ -187,12 +242,14 @@ pub struct RawMini {
     pub kind: u8,
     /// One of [`timer_action`].
     pub action: u8,
-    /// `tw_substate`, one of [`tcp_state`].
+    /// `tw_substate`, one of [`tcp_state`]; of a request socket SYN_RECV.
     pub state: u8,
     /// Which optional fields are filled, bits of [`known`].
     pub known: u8,
+    /// What else there is to say, bits of [`flags`].
+    pub flags: u8,
     /// Zero.
-    pub reserved_4: [u8; 2],
+    pub reserved_4: u8,
 }
 
 // The layout is a contract: a change of it is a change of this table.
@@ -218,7 +275,8 @@ const _: () = {
     assert!(offset_of!(RawRecord, old_state) == 99);
     assert!(offset_of!(RawRecord, new_state) == 100);
     assert!(offset_of!(RawRecord, known) == 101);
-    assert!(offset_of!(RawRecord, reserved) == 102);
+    assert!(offset_of!(RawRecord, flags) == 102);
+    assert!(offset_of!(RawRecord, detail) == 103);
 
     assert!(size_of::<RawMini>() == RawRecord::SIZE);
     assert!(offset_of!(RawMini, jiffies_left) == 32);
@@ -230,4 +288,5 @@ const _: () = {
     assert!(offset_of!(RawMini, action) == offset_of!(RawRecord, old_state));
     assert!(offset_of!(RawMini, state) == offset_of!(RawRecord, new_state));
     assert!(offset_of!(RawMini, known) == offset_of!(RawRecord, known));
+    assert!(offset_of!(RawMini, flags) == offset_of!(RawRecord, flags));
 };

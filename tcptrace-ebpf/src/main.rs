@@ -14,7 +14,15 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod destroy_btf;
+#[cfg(target_arch = "bpf")]
 mod emit;
+#[cfg(target_arch = "bpf")]
+mod fentry;
+#[cfg(target_arch = "bpf")]
+mod minis;
+#[cfg(target_arch = "bpf")]
+mod resets_btf;
 #[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]

@@ -10,7 +10,7 @@ use aya_ebpf::{
     cty::c_void,
     helpers::{
         bpf_get_socket_cookie, bpf_probe_read_kernel,
-        generated::{bpf_get_current_comm, bpf_jiffies64},
+        generated::{bpf_get_current_comm, bpf_jiffies64, bpf_probe_read_kernel as read_kernel},
     },
 };
 use tcptrace_common::{AF_INET6, tcp_state};
@@ -51,6 +51,8 @@ offsets! {
     SK_ERR,
     /// `timer_list.function`, pointer
     TIMER_FUNCTION,
+    /// `timer_list.entry.pprev`, pointer
+    TIMER_PPREV,
     /// `timer_list.expires`, unsigned long
     TIMER_EXPIRES,
     /// `inet_timewait_sock.tw_timer`, struct timer_list
@@ -61,7 +63,26 @@ offsets! {
     TW_ENTRY_STAMP,
     /// `sock.__sk_common.skc_cookie`, u64
     SKC_COOKIE,
+    /// `sock.__sk_common.skc_state`, u8
+    SKC_STATE,
+    /// `sock.__sk_common.skc_flags`, unsigned long
+    SKC_FLAGS,
+    /// `request_sock.rsk_timer`, struct timer_list
+    RSK_TIMER,
+    /// The byte of `inet_request_sock` that has the bit `acked`
+    IR_ACKED_BYTE,
+    /// That bit's mask
+    IR_ACKED_MASK,
+    /// `sk_buff.head`, pointer
+    SKB_HEAD,
+    /// `sk_buff.network_header`, u16
+    SKB_NETWORK_HEADER,
+    /// `sk_buff.transport_header`, u16
+    SKB_TRANSPORT_HEADER,
 }
+
+/// `SOCK_DEAD`, the first of `enum sock_flags` (include/net/sock.h, Linux 5.8 to 7.2).
+const SOCK_DEAD: u64 = 1 << 0;
 
 /// A `struct sock *` that the verifier knows as such (argument of a BTF-typed program).
 #[derive(Clone, Copy)]
@@ -118,8 +139,8 @@ impl Sock {
         if port != 0 || new_state != tcp_state::CLOSE {
             return port;
         }
-        // SAFETY: every TCP and MPTCP socket begins with a `struct inet_sock`; the helper fails on a bad address.
-        u16::from_be(unsafe { bpf_probe_read_kernel(self.field::<u16>(&INET_SPORT)) }.unwrap_or(0))
+        // Every TCP and MPTCP socket begins with a `struct inet_sock`.
+        u16::from_be(read_at(self.field::<u16>(&INET_SPORT) as u64).unwrap_or(0))
     }
 
     #[inline(always)]
@@ -155,6 +176,23 @@ impl Sock {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn state(self) -> u8 {
+        self.load(&SKC_STATE)
+    }
+
+    /// Whether no descriptor holds it any more.
+    #[inline(always)]
+    pub(crate) fn is_orphan(self) -> bool {
+        self.load::<u64>(&SKC_FLAGS) & SOCK_DEAD != 0
+    }
+
+    /// The cookie that it has by now; 0 when nobody has asked for one.
+    #[inline(always)]
+    pub(crate) fn existing_cookie(self) -> u64 {
+        self.load(&SKC_COOKIE)
+    }
+
     /// The kernel's socket cookie, made at the first call (`sock_gen_cookie`). Linux >= 5.12 only.
     #[inline(always)]
     pub(crate) fn cookie(self) -> u64 {
@@ -184,6 +222,12 @@ impl Timer {
         Sock(self.0).load(&TIMER_FUNCTION)
     }
 
+    /// Whether it is armed (`timer_pending`).
+    #[inline(always)]
+    pub(crate) fn is_pending(self) -> bool {
+        Sock(self.0).load::<u64>(&TIMER_PPREV) != 0
+    }
+
     /// Jiffies.
     #[inline(always)]
     pub(crate) fn expires(self) -> u64 {
@@ -198,81 +242,176 @@ pub(crate) fn jiffies() -> u64 {
     unsafe { bpf_jiffies64() }
 }
 
-/// A copy of the head of a mini-socket, which begins with a `struct sock_common` as a full one does.
+/// Bytes copied of a mini-socket: its `struct sock_common` and what lies before the timer. The fields are loaded from the
+/// copy, so one that lies behind it is refused by the verifier at load.
+const HEAD: usize = 160;
+
+/// A mini-socket (`struct inet_timewait_sock`, `struct request_sock`): the copy of its head, which is that of a full
+/// socket (`struct sock_common`), and where it is.
 ///
-/// The way from a timer to the object that holds it leads backwards, which the verifier refuses on typed pointers:
-/// these fields are read by helper, each with 0 for a failure that cannot happen while the timer is on.
-#[derive(Clone, Copy)]
-pub(crate) struct Mini(*const u8);
+/// The way from a timer to the object that holds it leads backwards, which the verifier refuses on typed pointers: it is
+/// read by helper, in one go, with zeros for a failure that cannot happen while the timer is on.
+pub(crate) struct Mini {
+    address: u64,
+    head: [u64; HEAD / 8],
+}
 
 impl Mini {
     /// The time-wait socket that holds this timer.
     #[inline(always)]
-    pub(crate) fn of_time_wait_timer(timer: Timer) -> Option<Self> {
-        let address = (timer.0 as u64).wrapping_sub(u64::from(TW_TIMER.load()));
-        (address != 0).then_some(Self(address as *const u8))
+    pub(crate) fn of_time_wait_timer(timer: Timer) -> Self {
+        Self::at((timer.0 as u64).wrapping_sub(u64::from(TW_TIMER.load())))
+    }
+
+    /// The address of the timer of the time-wait socket at this address.
+    #[inline(always)]
+    pub(crate) fn time_wait_timer_of(tw: u64) -> u64 {
+        tw.wrapping_add(u64::from(TW_TIMER.load()))
+    }
+
+    /// The request socket that holds this timer.
+    #[inline(always)]
+    pub(crate) fn of_request_timer(timer: Timer) -> Self {
+        Self::at((timer.0 as u64).wrapping_sub(u64::from(RSK_TIMER.load())))
     }
 
     #[inline(always)]
-    fn read<T: Copy + Default>(self, offset: &Global<u32>) -> T {
-        // SAFETY: the helper validates the address and fails on a bad one.
-        unsafe { bpf_probe_read_kernel(Sock(self.0).field::<T>(offset)) }.unwrap_or_default()
+    pub(crate) fn at(address: u64) -> Self {
+        let mut head = MaybeUninit::<[u64; HEAD / 8]>::uninit();
+        // SAFETY: the buffer has the bytes that are announced; the helper checks the address, and writes zeros where it
+        // fails (bpf_probe_read_kernel_common, kernel/trace/bpf_trace.c).
+        unsafe { read_kernel(head.as_mut_ptr().cast(), HEAD as u32, address as *const c_void) };
+        // SAFETY: written in full, see above.
+        Self { address, head: unsafe { head.assume_init() } }
     }
 
     #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
+    fn load<T: Copy>(&self, offset: &Global<u32>) -> T {
+        // SAFETY: the offset is a load-time constant; an access outside of the copy is refused by the verifier at load.
+        let field = unsafe { self.head.as_ptr().cast::<u8>().add(offset.load() as usize) }.cast::<T>();
+        // SAFETY: as above; the kernel aligns its members. Volatile, so that the access stays where the verifier sees it.
+        unsafe { field.read_volatile() }
     }
 
     #[inline(always)]
-    pub(crate) fn cookie(self) -> u64 {
-        self.read(&SKC_COOKIE)
+    pub(crate) fn address(&self) -> u64 {
+        self.address
     }
 
     #[inline(always)]
-    pub(crate) fn family(self) -> u16 {
-        self.read(&SKC_FAMILY)
+    pub(crate) fn cookie(&self) -> u64 {
+        self.load(&SKC_COOKIE)
     }
 
     #[inline(always)]
-    pub(crate) fn local_port(self) -> u16 {
-        self.read(&SKC_NUM)
+    pub(crate) fn family(&self) -> u16 {
+        self.load(&SKC_FAMILY)
     }
 
     #[inline(always)]
-    pub(crate) fn remote_port(self) -> u16 {
-        u16::from_be(self.read(&SKC_DPORT))
+    pub(crate) fn local_port(&self) -> u16 {
+        self.load(&SKC_NUM)
     }
 
     #[inline(always)]
-    pub(crate) fn local_address(self) -> [u32; 4] {
+    pub(crate) fn remote_port(&self) -> u16 {
+        u16::from_be(self.load(&SKC_DPORT))
+    }
+
+    #[inline(always)]
+    pub(crate) fn local_address(&self) -> [u32; 4] {
         if self.family() == AF_INET6 {
-            self.read(&SKC_V6_RCV_SADDR)
+            self.load(&SKC_V6_RCV_SADDR)
         } else {
-            [self.read(&SKC_RCV_SADDR), 0, 0, 0]
+            [self.load(&SKC_RCV_SADDR), 0, 0, 0]
         }
     }
 
     #[inline(always)]
-    pub(crate) fn remote_address(self) -> [u32; 4] {
-        if self.family() == AF_INET6 { self.read(&SKC_V6_DADDR) } else { [self.read(&SKC_DADDR), 0, 0, 0] }
+    pub(crate) fn remote_address(&self) -> [u32; 4] {
+        if self.family() == AF_INET6 { self.load(&SKC_V6_DADDR) } else { [self.load(&SKC_DADDR), 0, 0, 0] }
     }
 
     #[inline(always)]
-    pub(crate) fn netns(self) -> u32 {
-        Self(self.read::<u64>(&SKC_NET) as *const u8).read(&NET_NS_INUM)
+    pub(crate) fn netns(&self) -> u32 {
+        read_at(self.load::<u64>(&SKC_NET).wrapping_add(u64::from(NET_NS_INUM.load()))).unwrap_or_default()
     }
 
+    /// Of a time-wait socket.
     #[inline(always)]
-    pub(crate) fn substate(self) -> u8 {
-        self.read(&TW_SUBSTATE)
+    pub(crate) fn substate(&self) -> u8 {
+        self.load(&TW_SUBSTATE)
     }
 
-    /// Milliseconds of `CLOCK_MONOTONIC`, the lower 32 bits.
+    /// Of a time-wait socket: milliseconds of `CLOCK_MONOTONIC`, the lower 32 bits.
     #[inline(always)]
-    pub(crate) fn entry_stamp(self) -> Option<u32> {
-        if TW_ENTRY_STAMP.load() == 0 { None } else { Some(self.read(&TW_ENTRY_STAMP)) }
+    pub(crate) fn entry_stamp(&self) -> Option<u32> {
+        if TW_ENTRY_STAMP.load() == 0 { None } else { Some(self.load(&TW_ENTRY_STAMP)) }
     }
+
+    /// Of a request socket: whether the third ACK has come and the accept queue had no room.
+    #[inline(always)]
+    pub(crate) fn is_acked(&self) -> bool {
+        let byte: Option<u8> = read_at(self.address.wrapping_add(u64::from(IR_ACKED_BYTE.load())));
+        byte.is_some_and(|byte| u32::from(byte) & IR_ACKED_MASK.load() != 0)
+    }
+}
+
+/// A `struct sk_buff *` that the verifier knows as such.
+#[derive(Clone, Copy)]
+pub(crate) struct SkBuff(*const u8);
+
+/// Addresses and ports as they stand in a packet, the sender's first.
+pub(crate) struct PacketTuple {
+    pub(crate) is_v6: bool,
+    pub(crate) source: [u32; 4],
+    pub(crate) destination: [u32; 4],
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+}
+
+impl SkBuff {
+    /// Wraps the argument of a BTF-typed program. `None` for NULL.
+    ///
+    /// # Safety
+    ///
+    /// `skb` must be a `struct sk_buff *` argument of the running BTF-typed program, unchanged.
+    #[inline(always)]
+    pub(crate) unsafe fn from_typed_argument(skb: *const c_void) -> Option<Self> {
+        (!skb.is_null()).then_some(Self(skb.cast()))
+    }
+
+    /// Of a TCP segment with IP and TCP headers in place. `None` where they cannot be read.
+    #[inline(always)]
+    pub(crate) fn tuple(self) -> Option<PacketTuple> {
+        let skb = Sock(self.0);
+        let head = skb.load::<u64>(&SKB_HEAD);
+        let network = head.wrapping_add(u64::from(skb.load::<u16>(&SKB_NETWORK_HEADER)));
+        let transport = head.wrapping_add(u64::from(skb.load::<u16>(&SKB_TRANSPORT_HEADER)));
+        // RFC 791 section 3.1, RFC 8200 section 3.
+        let is_v6 = read_at::<u8>(network)? >> 4 == 6;
+        let ports = read_at::<[u16; 2]>(transport)?;
+        let (source, destination) = if is_v6 {
+            (read_at(network + 8)?, read_at(network + 24)?)
+        } else {
+            let v4 = read_at::<[u32; 2]>(network + 12)?;
+            ([v4[0], 0, 0, 0], [v4[1], 0, 0, 0])
+        };
+        Some(PacketTuple {
+            is_v6,
+            source,
+            destination,
+            source_port: u16::from_be(ports[0]),
+            destination_port: u16::from_be(ports[1]),
+        })
+    }
+}
+
+/// Reads kernel memory through a pointer that was chased. `None` for a bad address.
+#[inline(always)]
+fn read_at<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper validates the address and fails on a bad one.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
 /// The name of the current task, NUL-padded by the kernel.

@@ -17,7 +17,9 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
-use tcptrace_common::{KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, current_is_owner, known};
+use tcptrace_common::{
+    KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, current_is_owner, flags, known, tcp_state,
+};
 
 use crate::{emit, settings, sock, sock::Sock};
 
@@ -27,6 +29,7 @@ struct Taken {
     sk: u64,
     old: u32,
     new: u32,
+    is_orphan: u64,
 }
 
 /// The last one on this CPU.
@@ -37,10 +40,17 @@ static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
 fn state_btf(ctx: BtfTracePointContext) -> i32 {
     if let Some(change) = Change::of(&ctx) {
         if let Some(taken) = TAKEN.get_ptr_mut(0) {
-            let Change { sk, old, new, .. } = change;
+            let Change { sk, old, new, is_orphan, .. } = change;
             // SAFETY: the entry of this CPU. An interrupt that sees it half written is about another socket, and
             // finds that it was not taken, which is right.
-            unsafe { taken.write(Taken { sk: sk.address(), old: u32::from(old), new: u32::from(new) }) };
+            unsafe {
+                taken.write(Taken {
+                    sk: sk.address(),
+                    old: u32::from(old),
+                    new: u32::from(new),
+                    is_orphan: u64::from(is_orphan),
+                });
+            }
         }
         change.report(&ctx, KIND_TRANSITION);
     }
@@ -65,6 +75,16 @@ struct Change {
     old: u8,
     new: u8,
     protocol: u16,
+    is_orphan: bool,
+}
+
+/// Whether the last transition of this CPU was this socket's `-> CLOSE` as an orphan: then it is destroyed in the same
+/// call (`tcp_done`), and user space knows. When an interrupt has come between, the answer is no, which costs a record.
+#[inline(always)]
+pub(crate) fn was_closed_as_orphan(sk: Sock) -> bool {
+    TAKEN.get(0).is_some_and(|taken| {
+        taken.sk == sk.address() && taken.is_orphan != 0 && taken.new == u32::from(tcp_state::CLOSE)
+    })
 }
 
 impl Change {
@@ -83,7 +103,7 @@ impl Change {
             debug!(ctx, "protocol {} is not asked for", protocol);
             return None;
         }
-        Some(Self { sk, old, new, protocol })
+        Some(Self { sk, old, new, protocol, is_orphan: sk.is_orphan() })
     }
 
     /// Whether `state_btf` took it, which comes before the backup for the same event.
@@ -98,7 +118,7 @@ impl Change {
 
     #[inline(always)]
     fn report(&self, ctx: &BtfTracePointContext, kind: u8) {
-        let Self { sk, old, new, protocol } = *self;
+        let Self { sk, old, new, protocol, is_orphan } = *self;
         let family = sk.family();
         let (laddr, raddr) = sk.addresses(family);
         let have_cookie = settings::have_cookie();
@@ -126,7 +146,8 @@ impl Change {
                 | known::SK_ERR
                 | if have_cookie { known::COOKIE } else { 0 }
                 | if is_owner { known::TASK } else { 0 },
-            reserved: [0; 2],
+            flags: if is_orphan { flags::ORPHAN } else { 0 },
+            detail: 0,
         });
         if !put {
             debug!(ctx, "ring full: {} -> {} lost", old, new);

@@ -78,7 +78,8 @@ fn try_state_classic(ctx: &TracePointContext) -> Option<()> {
         old_state: old,
         new_state: new,
         known: if is_owner { known::TASK } else { 0 },
-        reserved: [0; 2],
+        flags: 0,
+        detail: 0,
     });
     if !put {
         debug!(ctx, "ring full: {} -> {} lost", old, new);

@@ -5,11 +5,16 @@
 //! ```text
 //! started 1.0                      moment at which tracing was on, in seconds of CLOCK_MONOTONIC
 //! limits CONNECTIONS CLOSED        how much the table may hold
-//! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes]
+//! sees WORD...                     what the source reports: minis samples resets destruction tables
+//! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes] [orphan=yes]
 //! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
-//! seen SOCKET FAMILY LOCAL REMOTE STATE [mini=yes] [entered=TIME] [uid=N]   in a look at the kernel's tables
+//! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N]
+//! rst TIME SOCKET [reason=NUMBER] [for=LOCAL,REMOTE] [netns=N]   we sent a reset; a listener, for a half-open connection
+//! gone TIME SOCKET                 a closed socket is destroyed
+//! seen SOCKET FAMILY LOCAL REMOTE STATE [mini=yes] [request=yes] [entered=TIME] [uid=N]   in a look at the kernel's tables
 //! seed                             takes in what was seen as what was open before
-//! correct                          takes in what was seen of orphans
+//! correct [SOCKET...]              takes in what was seen of orphans and suspects; the sockets were looked for
+//! resample STARTED ENDED           takes in what was seen as a look at all time-wait and request sockets
 //! heal STARTED ENDED               takes in what was seen as a look at everything, after a loss
 //! lost TIME COUNT                  a loss, noticed at TIME
 //! now TIME                         time has come to TIME
@@ -32,8 +37,9 @@ use std::{
 use tcptrace::{
     app::Pipeline,
     model::{
-        Comm, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt, Sampled, SocketKey, Task,
-        TcpState, ThreadId, TimeWait, TimerAction, Transition,
+        Comm, Destroyed, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt, Request,
+        ResetReason, ResetSent, Sampled, SampledKind, Sees, SocketKey, Task, TcpState, ThreadId, TimeWait,
+        TimerAction, Transition, Tuple,
     },
     output::{Csv, Json, LineFormat, Text, TextOptions},
     source::{Batch, clock::WallClock},
@@ -69,14 +75,27 @@ fn scenarios() -> Result<()> {
 enum Step {
     Batch(Batch),
     Seed(Vec<Sampled>),
-    Correct(Vec<Sampled>),
+    Correct(Vec<Sampled>, Vec<SocketKey>),
     Heal(Vec<Sampled>, KtimeNs, KtimeNs),
+    Resample(Vec<Sampled>, KtimeNs, KtimeNs),
+}
+
+impl Step {
+    /// The latest moment that it tells of.
+    fn time(&self) -> Option<KtimeNs> {
+        match self {
+            Self::Batch(batch) => batch.events.last().map(Event::ts).max(Some(batch.taken)),
+            Self::Heal(.., ended) | Self::Resample(.., ended) => Some(*ended),
+            Self::Seed(_) | Self::Correct(..) => None,
+        }
+    }
 }
 
 /// Events of a scenario, one a batch.
 struct Scenario {
     started: KtimeNs,
     limits: Limits,
+    sees: Sees,
     steps: Vec<Step>,
 }
 
@@ -88,14 +107,18 @@ impl Scenario {
         let wall_clock = WallClock::with_offset_ns(1_795_219_200_000_000_000);
         let mut pipeline =
             Pipeline::begin(self.started, self.limits, Filter::default(), format(out.clone()), wall_clock)?;
+        pipeline.set_sees(self.sees);
+        let namespaces = &[std::num::NonZeroU32::MIN];
         for step in &self.steps {
             match step {
                 Step::Batch(batch) => pipeline.take(batch, wall_clock)?,
                 Step::Seed(sampled) => pipeline.seed(sampled),
-                Step::Correct(sampled) => pipeline.correct(sampled)?,
+                Step::Correct(sampled, asked) => pipeline.correct(sampled, asked)?,
                 Step::Heal(sampled, started, ended) => {
-                    let namespaces = &[std::num::NonZeroU32::MIN];
-                    pipeline.heal(&Look { sampled, namespaces, started: *started, ended: *ended });
+                    pipeline.heal(&Look { sampled, namespaces, started: *started, ended: *ended })?;
+                }
+                Step::Resample(sampled, started, ended) => {
+                    pipeline.resample(&Look { sampled, namespaces, started: *started, ended: *ended })?;
                 }
             }
         }
@@ -108,6 +131,7 @@ impl Scenario {
 fn read(input: &str) -> Result<Scenario> {
     let mut started = KtimeNs(0);
     let mut limits = Limits::default();
+    let mut sees = Sees::default();
     let (mut steps, mut seen) = (Vec::new(), Vec::new());
     for line in input.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -128,28 +152,43 @@ fn read(input: &str) -> Result<Scenario> {
                 steps.push(Step::Heal(std::mem::take(&mut seen), moment(started)?, moment(ended)?));
             }
             ["seed"] => steps.push(Step::Seed(std::mem::take(&mut seen))),
-            ["correct"] => steps.push(Step::Correct(std::mem::take(&mut seen))),
-            ["now", time] => steps.push(Step::Batch(Batch { taken: moment(time)?, ..Batch::default() })),
-            ["tw", rest @ ..] => {
-                let event = time_wait(rest).map_err(|error| format!("`{line}`: {error}"))?;
-                steps.push(Step::Batch(Batch { events: vec![Event::TimeWait(event)], ..Batch::default() }));
+            ["sees", words @ ..] => sees = what_is_seen(words)?,
+            ["correct", asked @ ..] => {
+                let asked = asked.iter().map(|socket| key(socket)).collect::<Result<_>>()?;
+                steps.push(Step::Correct(std::mem::take(&mut seen), asked));
             }
-            ["at", rest @ ..] => {
-                let transition = transition(rest).map_err(|error| format!("`{line}`: {error}"))?;
-                let events = vec![Event::Transition(transition)];
+            ["resample", started, ended] => {
+                steps.push(Step::Resample(std::mem::take(&mut seen), moment(started)?, moment(ended)?));
+            }
+            ["now", time] => steps.push(Step::Batch(Batch { taken: moment(time)?, ..Batch::default() })),
+            [kind @ ("at" | "tw" | "req" | "rst" | "gone"), rest @ ..] => {
+                let event = match *kind {
+                    "at" => transition(rest).map(Event::Transition),
+                    "tw" => time_wait(rest).map(Event::TimeWait),
+                    "req" => request(rest).map(Event::Request),
+                    "rst" => reset_sent(rest).map(Event::ResetSent),
+                    _ => destroyed(rest).map(Event::Destroyed),
+                };
+                let events = vec![event.map_err(|error| format!("`{line}`: {error}"))?];
                 steps.push(Step::Batch(Batch { events, ..Batch::default() }));
             }
             _ => return Err(format!("`{line}` is not understood").into()),
         }
     }
 
-    Ok(Scenario { started, limits, steps })
+    Ok(Scenario { started, limits, sees, steps })
 }
 
 /// What the scenario prints with `watch --wide`, and the counters.
 fn run(input: &str) -> Result<String> {
     let options = TextOptions { header: false, color: false, wide: true, wall_clock: None };
-    let (printed, pipeline) = read(input)?.play(|out| Box::new(Text::new(out, options)))?;
+    let scenario = read(input)?;
+    let out = Shared::default();
+    let (_, mut pipeline) = scenario.play(|_| Box::new(Text::new(out.clone(), options)))?;
+    // What is not clear by then stays so, and what is still held is told.
+    let end = scenario.steps.iter().rev().find_map(Step::time).unwrap_or_default();
+    pipeline.end(end, |summary| summary)?;
+    let printed = String::from_utf8(out.0.borrow().clone())?;
     // The columns are padded; editors and people do not see what is at the end of a line.
     let mut printed = printed.lines().flat_map(|line| [line.trim_end(), "\n"]).collect::<String>();
     let counters = pipeline.table().counters();
@@ -182,6 +221,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
         error: None,
         task: None,
         thread: None,
+        is_orphan: false,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
@@ -190,6 +230,7 @@ fn transition(words: &[&str]) -> Result<Transition> {
                 transition.task = Some(Task { pid: pid.parse()?, comm: Comm::from(comm) });
             }
             ("thread", thread) => transition.thread = Some(ThreadId(thread.parse()?)),
+            ("orphan", yes) => transition.is_orphan = yes == "yes",
             ("backup", yes) => transition.is_backup = yes == "yes",
             ("err", errno) => transition.error = Some(errno.parse()?),
             ("netns", inode) => transition.netns = Some(inode.parse()?),
@@ -211,12 +252,7 @@ fn time_wait(words: &[&str]) -> Result<TimeWait> {
         local: endpoint(local)?,
         remote: endpoint(remote)?,
         netns: None,
-        action: match *action {
-            "start" => TimerAction::Start,
-            "cancel" => TimerAction::Cancel,
-            "expire" => TimerAction::Expire,
-            other => return Err(format!("unknown action {other}").into()),
-        },
+        action: timer_action(action)?,
         state: state.parse::<TcpState>()?,
         entered: None,
         thread: ThreadId(0),
@@ -232,6 +268,77 @@ fn time_wait(words: &[&str]) -> Result<TimeWait> {
     Ok(event)
 }
 
+fn timer_action(word: &str) -> Result<TimerAction> {
+    Ok(match word {
+        "start" => TimerAction::Start,
+        "cancel" => TimerAction::Cancel,
+        "expire" => TimerAction::Expire,
+        other => return Err(format!("unknown action {other}").into()),
+    })
+}
+
+fn request(words: &[&str]) -> Result<Request> {
+    let [time, socket, family, local, remote, action, options @ ..] = words else {
+        return Err("words are missing".into());
+    };
+    let mut event = Request {
+        ts: moment(time)?,
+        key: key(socket)?,
+        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        local: endpoint(local)?,
+        remote: endpoint(remote)?,
+        netns: None,
+        action: timer_action(action)?,
+        is_acked: false,
+    };
+    for option in options {
+        match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("acked", yes) => event.is_acked = yes == "yes",
+            ("netns", inode) => event.netns = Some(inode.parse()?),
+            (other, _) => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    Ok(event)
+}
+
+fn reset_sent(words: &[&str]) -> Result<ResetSent> {
+    let [time, socket, options @ ..] = words else { return Err("words are missing".into()) };
+    let (mut reason, mut ends, mut netns) = (None, None, None);
+    for option in options {
+        match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("reason", number) => reason = ResetReason::from_number(number.parse()?),
+            ("for", both) => ends = Some(both.split_once(',').ok_or("for=LOCAL,REMOTE")?),
+            ("netns", inode) => netns = Some(inode.parse()?),
+            (other, _) => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    let half_open = match ends {
+        Some((local, remote)) => Tuple::new(netns, endpoint(local)?, endpoint(remote)?),
+        None => None,
+    };
+    Ok(ResetSent { ts: moment(time)?, key: key(socket)?, half_open, reason })
+}
+
+fn destroyed(words: &[&str]) -> Result<Destroyed> {
+    let [time, socket] = words else { return Err("words are missing".into()) };
+    Ok(Destroyed { ts: moment(time)?, key: key(socket)? })
+}
+
+fn what_is_seen(words: &[&str]) -> Result<Sees> {
+    let mut sees = Sees::default();
+    for word in words {
+        match *word {
+            "minis" => sees.minis = true,
+            "samples" => sees.samples = true,
+            "resets" => sees.resets = true,
+            "destruction" => sees.destruction = true,
+            "tables" => sees.tables = true,
+            other => return Err(format!("unknown word {other}").into()),
+        }
+    }
+    Ok(sees)
+}
+
 fn sampled(words: &[&str]) -> Result<Sampled> {
     let [socket, family, local, remote, state, options @ ..] = words else {
         return Err("words are missing".into());
@@ -242,14 +349,15 @@ fn sampled(words: &[&str]) -> Result<Sampled> {
         local: endpoint(local)?,
         remote: endpoint(remote)?,
         state: state.parse::<TcpState>()?,
-        is_time_wait: false,
+        kind: SampledKind::Full,
         netns: std::num::NonZeroU32::MIN,
         uid: None,
         entered: None,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
-            ("mini", yes) => sampled.is_time_wait = yes == "yes",
+            ("mini", _) => sampled.kind = SampledKind::TimeWait,
+            ("request", _) => sampled.kind = SampledKind::Request,
             ("entered", time) => sampled.entered = Some(moment(time)?),
             ("uid", uid) => sampled.uid = Some(uid.parse()?),
             (other, _) => return Err(format!("unknown option {other}").into()),

@@ -1,5 +1,6 @@
 //! Wires source, model and output; signals and exit codes.
 
+mod looks;
 mod pipeline;
 mod stop;
 mod survey;

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::{
-    model::{Filter, KtimeNs, Limits, Look, Lost, Observation, Sampled, Table},
-    output::{LineFormat, Moment, Summary},
+    model::{Filter, KtimeNs, Limits, Look, Lost, Observation, Sampled, Sees, SocketKey, Table},
+    output::{Audit, LineFormat, Moment, Notice, Summary, SynCookies},
     source::{Batch, clock::WallClock},
 };
 
@@ -16,6 +16,9 @@ pub struct Pipeline {
     started: KtimeNs,
     wall_clock: WallClock,
     shown: u64,
+    syncookies: u64,
+    audits: u64,
+    drift: u64,
 }
 
 impl Pipeline {
@@ -33,7 +36,22 @@ impl Pipeline {
     ) -> io::Result<Self> {
         format.begin()?;
         format.flush()?;
-        Ok(Self { table: Table::new(started, limits), filter, format, started, wall_clock, shown: 0 })
+        Ok(Self {
+            table: Table::new(started, limits),
+            filter,
+            format,
+            started,
+            wall_clock,
+            shown: 0,
+            syncookies: 0,
+            audits: 0,
+            drift: 0,
+        })
+    }
+
+    /// What the source reports, see [`Table::set_sees`].
+    pub const fn set_sees(&mut self, sees: Sees) {
+        self.table.set_sees(sees);
     }
 
     /// Takes a batch in and writes the lines for it.
@@ -51,7 +69,7 @@ impl Pipeline {
         }
         self.tell(|table, tell| table.settle(batch.taken, tell))?;
         if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
-            self.format.lost(self.moment(lost.noticed), &lost)?;
+            self.notice(lost.noticed, &Notice::Lost(&lost))?;
         }
         self.format.flush()
     }
@@ -66,9 +84,38 @@ impl Pipeline {
         self.table.seed(sampled);
     }
 
-    /// Holds the table against the kernel's own after a loss, see [`Table::heal`].
-    pub fn heal(&mut self, look: &Look<'_>) {
-        self.table.heal(look);
+    /// Holds the table against the kernel's own, see [`Table::heal`]. Returns how many connections were put right.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn heal(&mut self, look: &Look<'_>) -> io::Result<u64> {
+        self.correct(look.sampled, &[])?;
+        Ok(self.table.heal(look))
+    }
+
+    /// The same, and tells what it was.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn audit(&mut self, look: &Look<'_>) -> io::Result<()> {
+        let drift = self.heal(look)?;
+        self.audits += 1;
+        self.drift += drift;
+        let sockets = look.sampled.len() as u64;
+        self.notice(look.ended, &Notice::Audit(Audit { sockets, drift }))?;
+        self.format.flush()
+    }
+
+    /// Takes in where time-wait and request sockets are, see [`Table::resample`].
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn resample(&mut self, look: &Look<'_>) -> io::Result<()> {
+        self.tell(|table, tell| table.resample(look, tell))?;
+        self.format.flush()
     }
 
     /// Takes in where orphans are, see [`Table::correct`].
@@ -76,8 +123,19 @@ impl Pipeline {
     /// # Errors
     ///
     /// The output cannot be written.
-    pub fn correct(&mut self, sampled: &[Sampled]) -> io::Result<()> {
-        self.tell(|table, tell| table.correct(sampled, tell))?;
+    pub fn correct(&mut self, sampled: &[Sampled], asked: &[SocketKey]) -> io::Result<()> {
+        self.tell(|table, tell| table.correct(sampled, asked, tell))?;
+        self.format.flush()
+    }
+
+    /// The kernel answers SYNs with cookies.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn syncookies(&mut self, at: KtimeNs, cookies: SynCookies) -> io::Result<()> {
+        self.syncookies += cookies.sent;
+        self.notice(at, &Notice::SynCookies(cookies))?;
         self.format.flush()
     }
 
@@ -88,7 +146,11 @@ impl Pipeline {
 
     fn lost(&mut self, lost: &Lost) -> io::Result<()> {
         self.table.lost(lost);
-        self.format.lost(self.moment(lost.noticed), lost)
+        self.notice(lost.noticed, &Notice::Lost(lost))
+    }
+
+    fn notice(&mut self, at: KtimeNs, notice: &Notice<'_>) -> io::Result<()> {
+        self.format.notice(self.moment(at), notice)
     }
 
     /// Lets the table work and writes what it tells, as far as it is asked for.
@@ -111,9 +173,17 @@ impl Pipeline {
     ///
     /// The output cannot be written.
     pub fn end(&mut self, now: KtimeNs, complete: impl FnOnce(Summary) -> Summary) -> io::Result<Summary> {
+        self.tell(Table::settle_all)?;
         let at = self.moment(now);
+        for (key, held) in self.table.held().filter(|(key, held)| self.filter.keeps_held(**key, held)) {
+            self.format.notice(at, &Notice::Held(*key, held))?;
+        }
         let mut summary = Summary::new(self.table.counters(), self.table.live().len());
         summary.shown = self.shown;
+        summary.held = self.table.held().len() as u64;
+        summary.syncookies = self.syncookies;
+        summary.audits = self.audits;
+        summary.drift = self.drift;
         let summary = complete(summary);
         self.format.end(at, &summary)?;
         self.format.flush()?;

@@ -8,20 +8,16 @@ use std::{
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
-    model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey},
+    model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey, TcpState},
     source::diag::{DiagReply, DiagRequest, DiagWorker, Lookup, Scope, StateMask},
 };
 
-/// Orphans looked up at once, at most: about 2 ms of work for the kernel.
+/// Sockets looked up at once, at most: about 2 ms of work for the kernel.
 const LOOKUPS: usize = 2_000;
 
-/// The request that reads everything.
-const SEED: u64 = 0;
-/// A request that looks orphans up.
-const CORRECT: u64 = 1;
-
-/// A request that reads everything again, after a loss.
-const HEAL: u64 = 2;
+/// The states that time-wait and request sockets are in.
+const MINIS: StateMask =
+    StateMask::only(TcpState::SynRecv).with(TcpState::FinWait2).with(TcpState::TimeWait);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +26,28 @@ pub(super) enum Asked {
     Seed,
     /// All sockets of the host, after a loss.
     Heal,
-    /// Orphans.
+    /// All sockets of the host, because the user wants to know whether the table is right.
+    Audit,
+    /// All time-wait and half-open sockets of the host.
+    Sample,
+    /// Single sockets: orphans and suspects.
     Correct,
+}
+
+impl Asked {
+    const ALL: [Self; 5] = [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct];
+
+    /// The number that the reply carries.
+    const fn tag(self) -> u64 {
+        self as u64
+    }
 }
 
 /// What a look has shown.
 pub(super) struct Shown {
     pub(super) asked: Asked,
+    /// Single sockets that were looked for in namespaces that could be read.
+    pub(super) keys: Vec<SocketKey>,
     pub(super) sampled: Vec<Sampled>,
     pub(super) namespaces: Vec<NonZeroU32>,
     pub(super) started: KtimeNs,
@@ -59,6 +70,8 @@ impl Shown {
 pub(super) struct Survey {
     worker: Option<DiagWorker>,
     replies: Receiver<DiagReply>,
+    /// Single sockets that are looked for, each with its namespace.
+    keys: Vec<(NonZeroU32, SocketKey)>,
 }
 
 impl Survey {
@@ -68,49 +81,46 @@ impl Survey {
         // When nobody waits for replies any more, we are about to end.
         let worker = DiagWorker::start(Box::new(move |reply| drop(sender.blocking_send(reply))));
         let worker = worker.map_err(|error| tracing::warn!("open connections cannot be read: {error}")).ok();
-        Self { worker, replies }
+        Self { worker, replies, keys: Vec::new() }
     }
 
-    /// Asks for all sockets at the start. Returns whether there will be an answer.
-    pub(super) fn ask_for_seed(&self) -> bool {
-        self.ask_for_all(SEED)
+    /// Whether there is anybody to ask.
+    pub(super) const fn is_there(&self) -> bool {
+        self.worker.is_some()
     }
 
-    /// Asks for all sockets after a loss. Returns whether there will be an answer.
-    pub(super) fn ask_for_healing(&self) -> bool {
-        self.ask_for_all(HEAL)
-    }
-
-    fn ask_for_all(&self, tag: u64) -> bool {
+    /// Asks for all sockets of the host in the states that matter for it. Returns whether there will be an answer.
+    pub(super) fn ask_for_all(&self, asked: Asked) -> bool {
         self.ask(DiagRequest {
-            tag,
-            states: StateMask::ALL,
+            tag: asked.tag(),
+            states: if asked == Asked::Sample { MINIS } else { StateMask::ALL },
             with_times: false,
             scope: Scope::All,
             lookups: Vec::new(),
         })
     }
 
-    /// Asks where these connections are.
-    pub(super) fn ask_for(&self, connections: impl Iterator<Item = (SocketKey, Connection)>) {
+    /// Asks where these connections are, [`LOOKUPS`] of them at most. Returns whether there will be an answer.
+    pub(super) fn ask_for(&mut self, connections: impl Iterator<Item = (SocketKey, Connection)>) -> bool {
         let mut lookups = Vec::new();
+        self.keys.clear();
         for (key, connection) in connections.take(LOOKUPS) {
             if let (Some(netns), Some(lookup)) = (connection.netns, lookup(key, &connection)) {
                 lookups.push((netns, lookup));
+                self.keys.push((netns, key));
             }
         }
         let mut inodes: Vec<_> = lookups.iter().map(|(netns, _)| *netns).collect();
         inodes.sort_unstable();
         inodes.dedup();
-        if !inodes.is_empty() {
-            self.ask(DiagRequest {
-                tag: CORRECT,
+        !inodes.is_empty()
+            && self.ask(DiagRequest {
+                tag: Asked::Correct.tag(),
                 states: StateMask::NONE,
                 with_times: false,
                 scope: Scope::Only(inodes),
                 lookups,
-            });
-        }
+            })
     }
 
     fn ask(&self, request: DiagRequest) -> bool {
@@ -131,12 +141,20 @@ impl Survey {
             tracing::info!("a network namespace was not read: {}", problem.error);
         }
         let sampled = reply.sockets.iter().filter_map(crate::source::diag::DiagSocket::sampled).collect();
+        let asked =
+            Asked::ALL.into_iter().find(|asked| asked.tag() == reply.tag).unwrap_or(Asked::Correct);
+        let keys = match asked {
+            Asked::Correct => self
+                .keys
+                .drain(..)
+                .filter(|(netns, _)| reply.namespaces.contains(netns))
+                .map(|(_, key)| key)
+                .collect(),
+            _ => Vec::new(),
+        };
         Shown {
-            asked: match reply.tag {
-                SEED => Asked::Seed,
-                HEAL => Asked::Heal,
-                _ => Asked::Correct,
-            },
+            asked,
+            keys,
             sampled,
             namespaces: reply.namespaces,
             started: reply.started,

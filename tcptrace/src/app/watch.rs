@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::{
+    looks::{self, Looks},
     pipeline::Pipeline,
     stop::{Reason, Stop},
-    survey::{Asked, Survey},
+    survey::Survey,
     terminal,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     source::{
         Batch,
         clock::{self, WallClock},
-        live::{Hook, Lifecycle, Live},
+        live::Live,
     },
 };
 
@@ -28,12 +29,7 @@ use crate::{
 const OUTPUT_BUFFER: usize = 64 * 1024;
 
 const UNWRITABLE: &str = "cannot write to standard output";
-
-/// How often to look where orphans are: a view is never wrong for longer.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// Looks at the kernel's tables after a loss: one that was begun before the loss, and two that agree.
-const LOOKS_TO_HEAL: u32 = 3;
+const UNREADABLE: &str = "cannot read the ring buffer";
 
 /// How often to look at what time alone makes clear.
 const SETTLE: Duration = Duration::from_millis(25);
@@ -49,70 +45,43 @@ pub(super) fn run(watch: &Watch) -> Result<()> {
 
 async fn trace(watch: &Watch) -> Result<()> {
     let mut stop = Stop::prepare().context("cannot catch signals")?;
-    let mut survey = Survey::start();
+    let survey = Survey::start();
     let mut live = Live::open(&watch.settings)?;
     stop.after(watch.duration);
     let mut pipeline =
         Pipeline::begin(live.started(), watch.limits, watch.filter.clone(), format(watch), WallClock::read())
             .context(UNWRITABLE)?;
 
-    // Without cookies a sampled socket and its events would not be known as the same.
-    let has_identity = matches!(live.hook(), Hook::Btf { cookie: true });
-    if has_identity && survey.ask_for_seed() {
-        pipeline.expect_seed();
-    }
-    // A time-wait socket whose end cannot be seen would stay for ever.
-    let follows_time_wait = *live.lifecycle() == Lifecycle::Timer;
-    // After a loss: how many looks at the kernel's tables are left, and whether one is under way.
-    let (mut looks_to_heal, mut is_healing) = (0_u32, false);
-    let mut look_again = tokio::time::interval(LOOK_AGAIN);
+    let mut looks = Looks::begin(survey, &live, watch.audit, &mut pipeline);
+    let mut tick = tokio::time::interval(looks::TICK);
     let mut batch = Batch::default();
     let reason = loop {
         tokio::select! {
             // What is rare comes first: under full load there are always events.
             biased;
             reason = stop.requested() => break reason,
-            _ = look_again.tick() => {
-                survey.ask_for(pipeline.table().orphans());
-                if has_identity && looks_to_heal > 0 && !is_healing {
-                    is_healing = survey.ask_for_healing();
-                }
+            _ = tick.tick() => {
+                let skipped = live.timer_events_skipped().context("cannot read the counts of skipped events")?;
+                looks.note_skipped(skipped);
+                looks.tick(&pipeline);
             }
-            mut shown = survey.next() => {
+            shown = looks.next() => {
                 // Nothing that the kernel reported before it was looked at may come after it.
                 loop {
-                    let is_drained = !live.drain(&mut batch).context("cannot read the ring buffer")?
+                    let is_drained = !live.drain(&mut batch).context(UNREADABLE)?
                         || batch.events.last().is_some_and(|event| event.ts() > shown.ended);
-                    if !batch.lost.is_empty() {
-                        looks_to_heal = LOOKS_TO_HEAL;
-                    }
-                    take(&mut pipeline, &mut batch)?;
+                    take(&mut pipeline, &mut batch, &mut looks)?;
                     if is_drained {
                         break;
                     }
                 }
-                shown.sampled.retain(|socket| follows_time_wait || !socket.is_time_wait);
-                match shown.asked {
-                    Asked::Seed => {
-                        pipeline.seed(&shown.sampled);
-                        tracing::info!("{} sockets were open before", shown.sampled.len());
-                    }
-                    Asked::Correct => pipeline.correct(&shown.sampled).context(UNWRITABLE)?,
-                    Asked::Heal => {
-                        pipeline.heal(&shown.look());
-                        is_healing = false;
-                        looks_to_heal = looks_to_heal.saturating_sub(1);
-                    }
-                }
+                looks.take(shown, &mut pipeline).context(UNWRITABLE)?;
             }
-            read = live.next(&mut batch) => read.context("cannot read the ring buffer")?,
+            read = live.next(&mut batch) => read.context(UNREADABLE)?,
             // What happened to a time-wait socket is clear only some milliseconds later.
             () = tokio::time::sleep(SETTLE), if pipeline.is_unsettled() => batch.taken = clock::now(),
         }
-        if !batch.lost.is_empty() {
-            looks_to_heal = LOOKS_TO_HEAL;
-        }
-        take(&mut pipeline, &mut batch)?;
+        take(&mut pipeline, &mut batch, &mut looks)?;
     };
     if reason == Reason::OutputClosed {
         return Ok(());
@@ -123,14 +92,15 @@ async fn trace(watch: &Watch) -> Result<()> {
     live.detach();
     let mut times_empty = 0;
     while times_empty < 2 {
-        times_empty += u32::from(!live.drain(&mut batch).context("cannot read the ring buffer")?);
-        take(&mut pipeline, &mut batch)?;
+        times_empty += u32::from(!live.drain(&mut batch).context(UNREADABLE)?);
+        take(&mut pipeline, &mut batch, &mut looks)?;
     }
     let ended = clock::now();
     let summary = pipeline
         .end(ended, |summary| Summary {
             hook: live.hook().name(),
-            lifecycle: live.lifecycle().name(),
+            lifecycle: live.lifecycle().way.name(),
+            timer_events_skipped: looks.skipped(),
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "2^52 ns are 52 days, then microseconds are lost"
@@ -147,7 +117,10 @@ async fn trace(watch: &Watch) -> Result<()> {
 }
 
 /// Hands a batch to the pipeline and empties it.
-fn take(pipeline: &mut Pipeline, batch: &mut Batch) -> Result<()> {
+fn take(pipeline: &mut Pipeline, batch: &mut Batch, looks: &mut Looks) -> Result<()> {
+    if !batch.lost.is_empty() {
+        looks.note_loss();
+    }
     pipeline.take(batch, WallClock::read()).context(UNWRITABLE)?;
     batch.clear();
     Ok(())

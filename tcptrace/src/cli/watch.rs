@@ -42,10 +42,22 @@ pub struct WatchArgs {
     /// Size of the ring buffer between kernel and user space: a power of two from 4K to 1G
     #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = values::ring_size, help_heading = "Tracing")]
     ring_size: u32,
+    /// Compare what is known with the kernel's own tables every so often (10s unless told), say how many connections differ,
+    /// and put them right
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "10s",
+        help_heading = "Tracing"
+    )]
+    audit: Option<Duration>,
     /// How to hook into the kernel; `classic` needs no BTF and knows fewer fields
     #[arg(long, value_enum, default_value_t, help_heading = "Tracing")]
     hook: HookArg,
-    /// How to follow connections into TIME_WAIT
+    /// How to follow what the state tracepoint cannot see: half-open connections, orphans, TIME_WAIT
     #[arg(long, value_enum, default_value_t, value_name = "WAY", help_heading = "Tracing")]
     lifecycle: LifecycleArg,
 }
@@ -56,8 +68,12 @@ enum LifecycleArg {
     /// The best that the kernel gives
     #[default]
     Auto,
-    /// By the timers of time-wait sockets, or an error
+    /// At the kernel functions that make and end these sockets (fentry), or an error
+    Fentry,
+    /// By the timers of these sockets, or an error
     Timer,
+    /// By looking at the kernel's socket tables again and again
+    Sample,
     /// Not at all: `FIN_WAIT2 -> CLOSE` when the kernel swaps the socket
     Off,
 }
@@ -117,6 +133,8 @@ pub struct Watch {
     pub duration: Option<Duration>,
     /// How much the table may hold.
     pub limits: Limits,
+    /// How often to compare the table with the kernel's own.
+    pub audit: Option<Duration>,
     /// How to trace.
     pub settings: Settings,
 }
@@ -133,6 +151,7 @@ impl WatchArgs {
             wide: self.wide,
             duration: self.duration,
             limits: Limits { max_connections: self.max_connections.get(), ..Limits::default() },
+            audit: self.audit,
             settings: Settings {
                 hook: match self.hook {
                     HookArg::Auto => HookChoice::Auto,
@@ -142,7 +161,9 @@ impl WatchArgs {
                 ring_size: self.ring_size,
                 lifecycle: match self.lifecycle {
                     LifecycleArg::Auto => LifecycleChoice::Auto,
+                    LifecycleArg::Fentry => LifecycleChoice::Fentry,
                     LifecycleArg::Timer => LifecycleChoice::Timer,
+                    LifecycleArg::Sample => LifecycleChoice::Sample,
                     LifecycleArg::Off => LifecycleChoice::Off,
                 },
                 mptcp: self.mptcp,

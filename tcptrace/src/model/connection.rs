@@ -59,6 +59,8 @@ pub(crate) enum Body {
     Swapping,
     /// A time-wait socket.
     Mini,
+    /// A request socket: it is half-open.
+    Request,
 }
 
 /// What is known of one connection. At most 144 bytes: there may be a million.
@@ -202,6 +204,23 @@ impl Connection {
     /// The entry into its state was told later, to one tick of the kernel's timer: its dwell was so, too.
     pub(crate) fn entered_to_a_jiffy(&mut self) {
         self.since = Since::Jiffy;
+    }
+
+    /// Its state was entered by now, but it may have been before.
+    pub(crate) fn entered_at_the_latest(&mut self) {
+        if matches!(self.since, Since::Exact | Since::Jiffy) {
+            self.since = Since::AtLeast;
+        }
+    }
+
+    /// The full socket that takes the place of a request socket is known: what it knows more.
+    pub(crate) fn become_full(&mut self, child: &Transition) {
+        self.body = Body::Full;
+        self.local = self.local.updated_by(child.local);
+        self.remote = self.remote.updated_by(child.remote);
+        self.netns = child.netns.or(self.netns);
+        self.mptcp = child.mptcp;
+        self.set_uid(child.uid);
     }
 
     /// When it entered its state, whatever the quality.

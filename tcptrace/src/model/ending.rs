@@ -1,6 +1,9 @@
 //! Who closed, and why a connection ended.
 
-use super::{event::Transition, state::TcpState};
+use super::{
+    event::{ResetReason, Transition},
+    state::TcpState,
+};
 
 /// Who sent the first FIN or RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +37,8 @@ pub enum EndCause {
     Refused,
     /// The peer did not answer any more.
     Timeout,
+    /// A half-open connection whose handshake the peer had completed, but the accept queue had no room for it.
+    Overflow,
     /// Its time in TIME_WAIT (or, orphaned, in FIN_WAIT2) is over: the orderly end of the side that closed first.
     TwExpired,
     /// A new connection took the place of the time-wait socket: `tcp_tw_reuse`, or the peer's new SYN.
@@ -55,6 +60,7 @@ impl EndCause {
             Self::ResetRemote => "reset_remote",
             Self::Refused => "refused",
             Self::Timeout => "timeout",
+            Self::Overflow => "overflow",
             Self::TwExpired => "tw_expired",
             Self::TwReused => "tw_reused",
             Self::TwKilled => "tw_killed",
@@ -70,6 +76,8 @@ const ECONNABORTED: u16 = 103;
 const ECONNRESET: u16 = 104;
 const ETIMEDOUT: u16 = 110;
 const ECONNREFUSED: u16 = 111;
+const ENETUNREACH: u16 = 101;
+const EHOSTUNREACH: u16 = 113;
 
 /// Why a transition to CLOSE happened; `None` for other transitions and for the end of a listener.
 ///
@@ -84,9 +92,12 @@ pub fn end_cause(transition: &Transition) -> Option<EndCause> {
         // EPIPE is what `tcp_reset` sets in CLOSE_WAIT.
         (Some(ECONNRESET), _) | (Some(EPIPE), TcpState::CloseWait) => EndCause::ResetRemote,
         (Some(ETIMEDOUT), _) => EndCause::Timeout,
+        // `tcp_write_err` prefers what an ICMP error has said meanwhile; while connecting such an error ends it at once.
+        (Some(ENETUNREACH | EHOSTUNREACH), old) if old != TcpState::SynSent => EndCause::Timeout,
         // `tcp_abort`: `ss -K`, an interface or namespace that went away.
         (Some(ECONNABORTED), _) => EndCause::ResetLocal,
-        (Some(0), TcpState::LastAck) => EndCause::Fin,
+        // An error that did not end it may have been left (IP_RECVERR).
+        (Some(_), TcpState::LastAck) => EndCause::Fin,
         // `close` with linger 0 or unread data, `connect(AF_UNSPEC)`, data after close (`tcp_rcv_state_process`).
         (Some(0), TcpState::Established | TcpState::CloseWait | TcpState::FinWait1 | TcpState::SynRecv) => {
             EndCause::ResetLocal
@@ -107,9 +118,54 @@ pub fn closed_by(transition: &Transition) -> Option<ClosedBy> {
         CloseWait | LastAck => Some(ClosedBy::Remote),
         _ => None,
     };
-    by_state(transition.old).or_else(|| by_state(transition.new)).or_else(|| match end_cause(transition)? {
+    by_state(transition.old).or_else(|| by_state(transition.new)).or_else(|| who_ended(end_cause(transition)?))
+}
+
+/// Who sent the RST, if one was sent.
+pub(crate) const fn who_ended(cause: EndCause) -> Option<ClosedBy> {
+    match cause {
         EndCause::ResetLocal => Some(ClosedBy::Local),
         EndCause::ResetRemote | EndCause::Refused => Some(ClosedBy::Remote),
         _ => None,
-    })
+    }
+}
+
+/// A reset that we sent around the moment of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OurReset {
+    /// Why, where the kernel says so.
+    pub(crate) reason: Option<ResetReason>,
+}
+
+/// Whether a reset of our own may be reported right after this end and would tell more about it.
+///
+/// `tcp_disconnect` and `__tcp_close` send it after `-> CLOSE`. `tcp_reset`, which sets ECONNRESET, is called for data
+/// after the end, too (`tcp_rcv_state_process`: TCP_ABORT_ON_DATA), and then it is we who reset.
+pub(crate) fn awaits_our_reset(transition: &Transition) -> bool {
+    use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck};
+    match end_cause(transition) {
+        Some(EndCause::ResetLocal) => true,
+        Some(EndCause::Unknown) => transition.error.is_some(),
+        Some(EndCause::ResetRemote) => {
+            matches!(transition.old, FinWait1 | FinWait2 | Closing | LastAck | CloseWait)
+        }
+        _ => false,
+    }
+}
+
+/// Whether this may be the swap of a full socket for a time-wait one that was not reported, or one for which there was
+/// no time-wait socket to be had (`tcp_time_wait`).
+pub(crate) fn may_be_a_swap(transition: &Transition) -> bool {
+    transition.new == TcpState::Close
+        && matches!(transition.old, TcpState::FinWait2 | TcpState::Closing)
+        && transition.error.is_none_or(|error| error == 0)
+}
+
+/// The cause of an end around which we sent a reset.
+pub(crate) fn cause_with_our_reset(transition: &Transition) -> EndCause {
+    match end_cause(transition) {
+        // Keep-alive and retransmission time-outs send one, too.
+        Some(cause @ (EndCause::Timeout | EndCause::Refused)) => cause,
+        _ => EndCause::ResetLocal,
+    }
 }

@@ -3,8 +3,10 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    num::{NonZeroU16, NonZeroU32, NonZeroU64},
+    num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64},
 };
+
+use tcptrace_common::reset_reason::NAMES;
 
 use super::state::TcpState;
 
@@ -159,13 +161,15 @@ pub struct Transition {
     pub task: Option<Task>,
     /// The owner's thread (`bpf_get_current_pid_tgid`), with `task`.
     pub thread: Option<ThreadId>,
+    /// No descriptor holds it (`SOCK_DEAD`): entering CLOSE, it is destroyed at once.
+    pub is_orphan: bool,
 }
 
 /// A thread: process id in the upper, thread id in the lower half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadId(pub u64);
 
-/// What happened to the timer of a time-wait socket.
+/// What happened to the timer of a time-wait or request socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimerAction {
     /// It was armed: the socket is new, or its time begins again.
@@ -202,6 +206,82 @@ pub struct TimeWait {
     pub thread: ThreadId,
 }
 
+/// Something happened to a request socket (`struct request_sock`): a half-open connection, from the peer's SYN to the
+/// third ACK of the handshake. The socket that is made then is another one, with the same addresses and ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When.
+    pub ts: KtimeNs,
+    /// Which one: most often by address, because nobody has asked for its cookie.
+    pub key: SocketKey,
+    /// Its address family: the listener's.
+    pub family: Family,
+    /// Our side.
+    pub local: Endpoint,
+    /// The peer's side.
+    pub remote: Endpoint,
+    /// Inode of the network namespace.
+    pub netns: Option<NonZeroU32>,
+    /// What happened.
+    pub action: TimerAction,
+    /// The third ACK has come, and the accept queue had no room.
+    pub is_acked: bool,
+}
+
+/// A socket in CLOSE was destroyed: no descriptor holds it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destroyed {
+    /// When.
+    pub ts: KtimeNs,
+    /// Which socket.
+    pub key: SocketKey,
+}
+
+/// We sent a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetSent {
+    /// When.
+    pub ts: KtimeNs,
+    /// For which socket; a listener sends them for its half-open connections.
+    pub key: SocketKey,
+    /// Of a listener: for which connection.
+    pub half_open: Option<Tuple>,
+    /// Why, where the kernel says so.
+    pub reason: Option<ResetReason>,
+}
+
+/// Why the kernel sent a reset: a number of [`tcptrace_common::reset_reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResetReason(NonZeroU8);
+
+impl ResetReason {
+    /// From the number; `None` for one that is not known.
+    pub fn from_number(number: u8) -> Option<Self> {
+        NonZeroU8::new(number).filter(|number| usize::from(number.get()) <= NAMES.len()).map(Self)
+    }
+
+    /// The kernel's name (`enum sk_rst_reason`) without its prefix.
+    pub fn name(self) -> &'static str {
+        NAMES.get(usize::from(self.0.get()) - 1).copied().unwrap_or_default()
+    }
+}
+
+/// Addresses and ports of a connection and its network namespace: no two half-open ones are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    netns: Option<NonZeroU32>,
+    local: Endpoint,
+    remote: Endpoint,
+}
+
+impl Tuple {
+    /// `None` while one of them is not known.
+    pub fn new(netns: Option<NonZeroU32>, local: Endpoint, remote: Endpoint) -> Option<Self> {
+        let is_known = |end: Endpoint| end.addr.is_some() && end.port.is_some();
+        (is_known(local) && is_known(remote)).then_some(Self { netns, local, remote })
+    }
+}
+
 /// What a source tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -209,6 +289,12 @@ pub enum Event {
     Transition(Transition),
     /// Something happened to a time-wait socket.
     TimeWait(TimeWait),
+    /// Something happened to a request socket.
+    Request(Request),
+    /// A closed socket is gone.
+    Destroyed(Destroyed),
+    /// We sent a reset.
+    ResetSent(ResetSent),
 }
 
 impl Event {
@@ -217,6 +303,9 @@ impl Event {
         match self {
             Self::Transition(transition) => transition.ts,
             Self::TimeWait(time_wait) => time_wait.ts,
+            Self::Request(request) => request.ts,
+            Self::Destroyed(destroyed) => destroyed.ts,
+            Self::ResetSent(reset) => reset.ts,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use super::{
     connection::Role,
-    event::Family,
+    event::{Family, SocketKey, Transition},
     filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
+    held::Held,
     state::TcpState::{Close, Listen},
     table::Observation,
+    time_wait::synthetic,
 };
 
 /// A conjunction of conditions; an absent one holds for everything.
@@ -35,6 +37,13 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether a closed socket that is held is asked for.
+    pub fn keeps_held(&self, key: SocketKey, held: &Held) -> bool {
+        let transition = synthetic(&held.connection, key, held.since, Close);
+        let transition = Transition { old: Close, ..transition };
+        self.keeps(&Observation { transition, connection: held.connection, dwell: None, reset_reason: None })
+    }
+
     /// Whether the observed transition is asked for.
     pub fn keeps(&self, observed: &Observation) -> bool {
         let connection = &observed.connection;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 use super::{
     connection::{Body, Origin},
     event::KtimeNs,
-    sample::Sampled,
+    sample::{Sampled, SampledKind},
     state::TcpState,
     table::Table,
 };
@@ -30,27 +30,39 @@ impl Table {
     /// was not lost must have been applied; connections with events since `look.started` are left alone.
     ///
     /// A connection that is not there any more is closed when a second look in a row misses it too: a single one can
-    /// overlook a socket whose neighbour in the hash table goes just then (`inet_diag_dump_icsk`).
-    pub fn heal(&mut self, look: &Look<'_>) {
+    /// overlook a socket whose neighbour in the hash table goes just then (`inet_diag_dump_icsk`). Returns how many
+    /// connections were put right.
+    pub fn heal(&mut self, look: &Look<'_>) -> u64 {
+        let mut drift = 0;
         let mut present = FxHashSet::default();
         for socket in look.sampled {
             present.insert(socket.key);
-            if !self.is_known(socket.key) {
+            if socket.kind == SampledKind::Request {
+                present.extend(self.request_of(socket));
+            }
+            if !self.is_known_socket(socket) {
                 self.insert_sampled(socket, None, Origin::Inferred, look.ended);
-                self.counters.corrected += 1;
+                drift += 1;
             } else if let Some(connection) = self.live.get_mut(&socket.key)
                 && connection.state != socket.state
                 && connection.since_ns() < look.started
+                && !self.pending.is_waiting(socket.key)
             {
+                let before = *connection;
                 connection.resume(socket.state, Some(look.ended));
-                if socket.is_time_wait {
-                    connection.body = Body::Mini;
-                }
+                connection.body = match socket.kind {
+                    SampledKind::Full => Body::Full,
+                    SampledKind::TimeWait => Body::Mini,
+                    SampledKind::Request => before.body,
+                };
                 self.orphans.remove(&socket.key);
-                if socket.is_time_wait {
+                if socket.kind == SampledKind::TimeWait {
                     self.note_orphan(socket.key, socket.state);
                 }
-                self.counters.corrected += 1;
+                if socket.kind != SampledKind::Request {
+                    self.forget_request(socket.key, &before);
+                }
+                drift += 1;
             }
         }
         let namespaces: FxHashSet<NonZeroU32> = look.namespaces.iter().copied().collect();
@@ -59,6 +71,7 @@ impl Table {
             .iter()
             .filter(|(key, connection)| {
                 !present.contains(key)
+                    && !self.pending.is_waiting(**key)
                     && connection.since_ns() < look.started
                     && connection.netns.is_some_and(|netns| namespaces.contains(&netns))
             })
@@ -66,14 +79,17 @@ impl Table {
             .collect();
         for key in absent.intersection(&self.absent).copied().collect::<Vec<_>>() {
             if let Some(mut connection) = self.live.remove(&key) {
+                self.forget_request(key, &connection);
                 connection.resume(TcpState::Close, None);
                 connection.end_cause = Some(super::EndCause::Unknown);
                 self.orphans.remove(&key);
                 self.insert_closed(key, connection);
-                self.counters.corrected += 1;
+                drift += 1;
             }
         }
         self.absent = absent;
+        self.counters.corrected += drift;
         self.make_room(look.ended);
+        drift
     }
 }

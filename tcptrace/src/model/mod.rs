@@ -7,7 +7,11 @@ pub mod ending;
 pub mod event;
 pub mod filter;
 pub mod filter_lists;
+mod half_open;
 pub mod heal;
+pub mod held;
+mod pending;
+mod resample;
 pub mod sample;
 pub mod state;
 pub mod table;
@@ -18,12 +22,13 @@ pub use self::{
     dwell::Dwell,
     ending::{ClosedBy, EndCause},
     event::{
-        Comm, Endpoint, Event, Family, KtimeNs, Lost, LostAt, SocketKey, Task, ThreadId, TimeWait,
-        TimerAction, Transition,
+        Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Lost, LostAt, Request, ResetReason, ResetSent,
+        SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition, Tuple,
     },
     filter::Filter,
     heal::Look,
-    sample::Sampled,
+    held::Held,
+    sample::{Sampled, SampledKind},
     state::TcpState,
-    table::{Counters, Limits, Observation, Table},
+    table::{Counters, Limits, Observation, Sees, Table},
 };

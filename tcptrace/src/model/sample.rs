@@ -7,11 +7,22 @@ use rustc_hash::FxHashSet;
 use super::{
     connection::{Body, Connection, Origin, Role},
     dwell::Since,
-    ending,
-    event::{Endpoint, Family, KtimeNs, SocketKey, Transition},
+    ending::{self, EndCause},
+    event::{Endpoint, Family, KtimeNs, SocketKey, Transition, Tuple},
     state::TcpState,
     table::{Observation, Table},
 };
+
+/// Which of the kernel's structures a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SampledKind {
+    /// A full socket.
+    Full,
+    /// A time-wait socket: TIME_WAIT, or an orphan in FIN_WAIT2.
+    TimeWait,
+    /// A request socket: half-open.
+    Request,
+}
 
 /// A socket that was seen in a state at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +37,8 @@ pub struct Sampled {
     pub remote: Endpoint,
     /// The state it was in.
     pub state: TcpState,
-    /// It is a time-wait socket and no full one.
-    pub is_time_wait: bool,
+    /// What the kernel holds of it.
+    pub kind: SampledKind,
     /// Inode of the network namespace.
     pub netns: NonZeroU32,
     /// `sk_uid`, of a full socket.
@@ -52,7 +63,7 @@ impl Table {
             .filter_map(|socket| Some((socket.netns, socket.local.port?)))
             .collect();
         for socket in sampled {
-            if !self.is_known(socket.key) {
+            if !self.is_known_socket(socket) {
                 let is_accepted =
                     socket.local.port.is_some_and(|port| listening.contains(&(socket.netns, port)));
                 // Nothing happened to it since the horizon, or we would know it.
@@ -87,6 +98,7 @@ impl Table {
             error: None,
             task: None,
             thread: None,
+            is_orphan: false,
         };
         let (since, since_ns) = match socket.entered {
             Some(entered) => (Since::Jiffy, entered),
@@ -97,23 +109,53 @@ impl Table {
         connection.role = if socket.state == TcpState::SynSent { Some(Role::Client) } else { role };
         connection.closed_by = ending::closed_by(&first);
         connection.set_uid(socket.uid);
-        if socket.is_time_wait {
-            connection.body = Body::Mini;
-            self.note_orphan(socket.key, socket.state);
+        if socket.state == TcpState::Listen {
+            self.count_listener(&connection, 1);
+        }
+        match socket.kind {
+            SampledKind::Full => {}
+            SampledKind::TimeWait => {
+                connection.body = Body::Mini;
+                self.note_orphan(socket.key, socket.state);
+            }
+            SampledKind::Request => {
+                connection.body = Body::Request;
+                connection.role = Some(Role::Server);
+                self.note_request(socket.key, &connection);
+            }
         }
         self.insert_live(socket.key, connection, by);
     }
 
-    /// Takes in where time-wait sockets are that the table believes to be in FIN_WAIT2: the peer's FIN can take them to
-    /// TIME_WAIT without an event.
-    pub fn correct(&mut self, sampled: &[Sampled], tell: &mut dyn FnMut(&Observation)) {
-        for socket in sampled {
-            if socket.is_time_wait
-                && socket.state == TcpState::TimeWait
+    /// Whether anything is known of a sampled socket. A request is known by its addresses: its cookie may be new.
+    pub(super) fn is_known_socket(&self, socket: &Sampled) -> bool {
+        self.is_known(socket.key)
+            || self.pending.waiting.contains_key(&socket.key)
+            || socket.kind == SampledKind::Request && self.request_of(socket).is_some()
+    }
+
+    /// The request that is known by the addresses of a sampled one.
+    pub(super) fn request_of(&self, socket: &Sampled) -> Option<SocketKey> {
+        let tuple = Tuple::new(Some(socket.netns), socket.local, socket.remote)?;
+        self.requests.get(&tuple).copied()
+    }
+
+    /// Takes in where time-wait sockets are that the table believes to be in FIN_WAIT2 (the peer's FIN can take them to
+    /// TIME_WAIT without an event), and whether there is one in place of a socket that has ended, see
+    /// [`Self::suspects`]. `asked` are all that were looked for in namespaces that could be read.
+    pub fn correct(&mut self, sampled: &[Sampled], asked: &[SocketKey], tell: &mut dyn FnMut(&Observation)) {
+        for socket in sampled.iter().filter(|socket| socket.kind == SampledKind::TimeWait) {
+            self.swap_unseen(socket.key);
+            if socket.state == TcpState::TimeWait
                 && let Some(entered) = socket.entered
             {
                 self.enter_time_wait(socket.key, entered, tell);
             }
+        }
+        // Those that were found are no suspects any more. Where each time-wait socket is reported, there was none.
+        let cause = if self.sees.minis { EndCause::TwOverflow } else { EndCause::Unknown };
+        for key in asked {
+            self.acquit(*key, cause, tell);
         }
     }
 }

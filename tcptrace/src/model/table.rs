@@ -1,20 +1,27 @@
 //! The table of connections: bounded, keyed by socket.
 
+use std::num::{NonZeroU16, NonZeroU32};
+
 use hashlink::LinkedHashMap;
-use rustc_hash::{FxBuildHasher, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::{
     connection::{Body, Connection, Step},
     dwell::{Dwell, Since},
-    ending::EndCause,
-    event::{Event, KtimeNs, Lost, LostAt, SocketKey, Transition},
+    event::{Event, KtimeNs, Lost, LostAt, ResetReason, SocketKey, Transition},
+    half_open::Requests,
+    held::HeldSockets,
+    pending::Pending,
     state::TcpState,
-    time_wait::{Connecting, Endings},
+    time_wait::Connecting,
 };
 
 /// Insertion-ordered, so that the front is the oldest. Keys are the kernel's counters and addresses, not input
 /// of a peer: a fast hash is safe.
 type Ordered = LinkedHashMap<SocketKey, Connection, FxBuildHasher>;
+
+/// Ports of listeners, past ones included, before the past ones are forgotten.
+const MAX_LISTENERS: usize = 100_000;
 
 /// How much the table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +36,21 @@ impl Default for Limits {
     fn default() -> Self {
         Self { max_connections: 1_000_000, max_closed: 10_000 }
     }
+}
+
+/// What is reported besides the changes of full sockets' states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sees {
+    /// Each event of time-wait and request sockets.
+    pub minis: bool,
+    /// Looks at the kernel's tables again and again, for want of these events.
+    pub samples: bool,
+    /// Resets that we send.
+    pub resets: bool,
+    /// Closed sockets that are let go.
+    pub destruction: bool,
+    /// On demand, single sockets in the kernel's tables: [`Table::suspects`] will be looked up.
+    pub tables: bool,
 }
 
 /// What the table has counted since it was made.
@@ -58,6 +80,8 @@ pub struct Counters {
     pub recovered: u64,
     /// Records that were made but did not arrive.
     pub lost: u64,
+    /// Closed sockets that were forgotten while they were held, because the table was full.
+    pub held_forgotten: u64,
 }
 
 /// What one transition told.
@@ -69,6 +93,8 @@ pub struct Observation {
     pub connection: Connection,
     /// Time spent in the old state, `None` when unknown.
     pub dwell: Option<Dwell>,
+    /// Why we reset it, where we did and the kernel says so.
+    pub reset_reason: Option<ResetReason>,
 }
 
 /// All connections that are known.
@@ -84,12 +110,24 @@ pub struct Table {
     lost_until: Option<KtimeNs>,
     /// Transitions that both observers missed.
     missed_for_good: u64,
-    /// Time-wait sockets whose timer was taken off, and it is not clear yet for what.
-    pub(super) endings: Endings,
+    /// What is reported.
+    pub(super) sees: Sees,
+    /// What is not clear yet.
+    pub(super) pending: Pending,
+    /// Half-open connections.
+    pub(super) requests: Requests,
+    /// Closed sockets that a descriptor holds.
+    pub(super) held: HeldSockets,
+    /// Ports that listeners have, or had.
+    listeners: FxHashMap<(Option<NonZeroU32>, NonZeroU16), u32>,
     /// Time-wait sockets believed to be in FIN_WAIT2, which can leave it without an event.
     pub(super) orphans: FxHashSet<SocketKey>,
     /// Connections that the last look at the kernel's tables did not find.
     pub(super) absent: FxHashSet<SocketKey>,
+    /// Time-wait and request sockets that the last [`Self::resample`] did not find, and when they were last seen.
+    pub(super) absent_minis: FxHashMap<SocketKey, KtimeNs>,
+    /// When the last [`Self::resample`] began to look.
+    pub(super) last_look: KtimeNs,
     /// See [`Self::expect_seed`].
     pub(super) remembers_all_closed: bool,
     /// Threads that have just begun to connect.
@@ -109,49 +147,98 @@ impl Table {
             horizon: started,
             lost_until: None,
             missed_for_good: 0,
-            endings: Endings::default(),
+            sees: Sees::default(),
+            pending: Pending::default(),
+            requests: Requests::default(),
+            held: HeldSockets::default(),
+            listeners: FxHashMap::default(),
             connecting: Connecting::default(),
             orphans: FxHashSet::default(),
             absent: FxHashSet::default(),
+            absent_minis: FxHashMap::default(),
+            last_look: started,
             remembers_all_closed: false,
         }
+    }
+
+    /// What the source reports. Without it, only what the state tracepoint says is made use of.
+    pub const fn set_sees(&mut self, sees: Sees) {
+        self.sees = sees;
     }
 
     /// Takes an event in and hands on what it tells: nothing, one transition, or several.
     pub fn apply(&mut self, event: &Event, tell: &mut dyn FnMut(&Observation)) {
         self.settle(event.ts(), tell);
         match event {
-            Event::Transition(transition) => {
-                if let Some(observed) = self.transition(transition) {
-                    tell(&observed);
-                }
-            }
+            Event::Transition(transition) => self.transition(transition, tell),
             Event::TimeWait(time_wait) => self.time_wait(time_wait, tell),
+            Event::Request(request) => self.request(request, tell),
+            Event::Destroyed(destroyed) => self.note_let_go(destroyed.key),
+            Event::ResetSent(reset) => self.reset_sent(reset, tell),
         }
     }
 
-    /// A full socket changed its state. `None`: known already, or no change of the connection's.
-    fn transition(&mut self, transition: &Transition) -> Option<Observation> {
+    /// A full socket changed its state.
+    fn transition(&mut self, transition: &Transition, tell: &mut dyn FnMut(&Observation)) {
         let Transition { key, old, new, .. } = *transition;
         if transition.is_backup {
-            // A socket does not enter the state that it is in.
-            if self.live.get(&key).or_else(|| self.closed.get(&key)).is_some_and(|known| known.state == new) {
-                return None;
+            if self.is_told(transition) {
+                return;
             }
             self.counters.recovered += 1;
         }
         self.connecting.note(transition);
         if new == TcpState::Close
             && let Some(connection) = self.live.get_mut(&key)
-            && connection.body == Body::Swapping
+            && matches!(connection.body, Body::Swapping | Body::Mini)
         {
             // The kernel merely swapped the socket for a time-wait one (`tcp_time_wait`).
             connection.body = Body::Mini;
+            let connection = *connection;
             self.counters.swaps += 1;
-            return None;
+            self.note_closed(transition, &connection);
+            return;
         }
         self.counters.illegal += u64::from(!old.leads_to(new));
-        Some(self.step(transition))
+        if (old, new) == (TcpState::Listen, TcpState::SynRecv) {
+            return self.child(transition, tell);
+        }
+        self.first_change(transition, tell);
+        self.clear_up(key, tell);
+        if old.begins_life(new) {
+            self.note_let_go(key);
+        }
+        if new == TcpState::Close {
+            let connection = self.live.get(&key).copied();
+            self.note_end(transition, tell);
+            // As it is now, or, while its end is not clear, as it was.
+            if let Some(connection) = self.closed.get(&key).copied().or(connection) {
+                self.note_closed(transition, &connection);
+            }
+        } else {
+            let observed = self.step(transition);
+            tell(&observed);
+        }
+    }
+
+    /// Whether the second observer reports what is known. A socket does not enter the state that it is in.
+    fn is_told(&self, transition: &Transition) -> bool {
+        let key = transition.key;
+        if let Some(waiting) = self.pending.waiting.get(&key) {
+            return waiting.transition().new == transition.new;
+        }
+        if let Some(suspect) = self.pending.suspects.get(&key) {
+            return suspect.new == transition.new;
+        }
+        self.live.get(&key).or_else(|| self.closed.get(&key)).is_some_and(|known| {
+            match known.body {
+                // Its child has the same cookie.
+                Body::Request => false,
+                // A full socket in CLOSE, for which a time-wait socket stands.
+                Body::Mini if transition.new == TcpState::Close => true,
+                _ => known.state == transition.new,
+            }
+        })
     }
 
     /// Makes a connection take its next step.
@@ -160,7 +247,13 @@ impl Table {
         self.counters.transitions += 1;
         let begins = old.begins_life(new);
         let known = if begins { None } else { self.live.to_back(&key) };
+        let mut request = None;
         let (step, connection) = if let Some(connection) = known {
+            if connection.body == Body::Request {
+                // Whatever follows, it is no request socket any more.
+                request = Some(*connection);
+                connection.body = Body::Full;
+            }
             self.counters.gaps += u64::from(connection.state != old);
             if let Some(lost) = self.lost_until
                 && lost >= connection.since_ns()
@@ -175,6 +268,10 @@ impl Table {
             self.live.insert(key, connection);
             (step, connection)
         };
+        if let Some(request) = request {
+            self.forget_request(key, &request);
+        }
+        self.note_listener(transition, &connection);
         self.counters.backwards += u64::from(step.is_backwards);
         if connection.state != TcpState::FinWait2 && !self.orphans.is_empty() {
             self.orphans.remove(&key);
@@ -184,13 +281,14 @@ impl Table {
             self.insert_closed(key, connection);
         }
         self.make_room(transition.ts);
-        Observation { transition: *transition, connection, dwell: step.dwell }
+        Observation { transition: *transition, connection, dwell: step.dwell, reset_reason: None }
     }
 
     /// Begins a life: at its birth, or in the middle when the birth was not seen.
     fn begin(&mut self, transition: &Transition, is_birth: bool) -> (Step, Connection) {
         self.counters.opened += 1;
-        if self.live.remove(&transition.key).is_some() {
+        if let Some(before) = self.live.remove(&transition.key) {
+            self.forget_request(transition.key, &before);
             // A new life under a key that was alive: the end of the old one was missed.
             self.counters.gaps += 1;
             self.counters.closed += 1;
@@ -219,11 +317,44 @@ impl Table {
         if ts > self.horizon { (Since::AtLeast, self.horizon) } else { (Since::Unknown, KtimeNs(0)) }
     }
 
-    /// Notes why a connection that has just closed did so.
-    pub(super) fn set_end_cause(&mut self, key: SocketKey, cause: EndCause) {
+    /// More is known of the end of a connection that has just closed.
+    pub(super) fn rewrite_end(&mut self, key: SocketKey, ended: &Connection) {
         if let Some(connection) = self.closed.get_mut(&key) {
-            connection.end_cause = Some(cause);
+            *connection = *ended;
         }
+    }
+
+    /// Another life begins under this key.
+    pub(super) fn forget_closed(&mut self, key: SocketKey) {
+        self.closed.remove(&key);
+    }
+
+    /// Whether a listener has the local port of a connection; `None` when none was ever known.
+    pub(super) fn is_listening(&self, connection: &Connection) -> Option<bool> {
+        let port = connection.local.port?;
+        self.listeners.get(&(connection.netns, port)).map(|count| *count > 0)
+    }
+
+    fn note_listener(&mut self, transition: &Transition, connection: &Connection) {
+        match (transition.old, transition.new) {
+            (_, TcpState::Listen) => self.count_listener(connection, 1),
+            (TcpState::Listen, TcpState::Close) => self.count_listener(connection, -1),
+            _ => {}
+        }
+    }
+
+    pub(super) fn count_listener(&mut self, connection: &Connection, by: i32) {
+        let Some(port) = connection.local.port else { return };
+        if self.listeners.len() >= MAX_LISTENERS {
+            self.listeners.retain(|_, count| *count > 0);
+        }
+        let count = self.listeners.entry((connection.netns, port)).or_default();
+        *count = count.saturating_add_signed(by);
+    }
+
+    /// How many connections there may be.
+    pub(super) const fn max_connections(&self) -> usize {
+        self.limits.max_connections
     }
 
     /// A connection that is not in the table has not changed since this moment.
@@ -258,8 +389,10 @@ impl Table {
             self.closed.pop_front();
         }
         while self.live.len() > max_connections {
-            if let Some((key, _)) = self.live.pop_front() {
+            if let Some((key, connection)) = self.live.pop_front() {
                 self.orphans.remove(&key);
+                self.forget_request(key, &connection);
+                self.pending.forget(key);
             }
             self.counters.evicted += 1;
             // Should it show up again, all we know is that nothing happened to it since now.
@@ -272,6 +405,7 @@ impl Table {
         self.counters.lost += lost.count;
         self.horizon = self.horizon.max(lost.noticed);
         self.lost_until = self.lost_until.max(Some(lost.noticed));
+        self.doubt_held();
     }
 
     /// `missed` transitions in all were missed by the first observer, and the second has reported all it saw of

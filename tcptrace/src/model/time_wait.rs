@@ -5,15 +5,12 @@ use std::collections::VecDeque;
 use super::{
     connection::{Body, Connection},
     dwell::Since,
-    ending::EndCause,
+    ending::{self, EndCause},
     event::{Endpoint, KtimeNs, SocketKey, ThreadId, TimeWait, TimerAction, Transition},
+    pending::{Ending, Waiting},
     state::TcpState,
     table::{Observation, Table},
 };
-
-/// How long after its timer was taken off a time-wait socket is known to be gone: a re-arm or an expiry follows at
-/// once, on the same CPU, and so does the new connection that took its place.
-const SETTLED_NS: u64 = 20_000_000;
 
 /// How long a `connect` may take from SYN_SENT to the choice of a port (`__inet_hash_connect`), preempted or not.
 const CONNECT_NS: u64 = 100_000_000;
@@ -56,18 +53,22 @@ impl Connecting {
     }
 }
 
-/// Time-wait sockets whose timer was taken off, oldest first.
-pub(super) type Endings = VecDeque<TimeWait>;
+/// A time-wait socket whose timer was taken off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeWaitEnding {
+    pub(super) event: TimeWait,
+}
 
 impl Table {
     /// Something happened to a time-wait socket.
     pub(super) fn time_wait(&mut self, event: &TimeWait, tell: &mut dyn FnMut(&Observation)) {
+        self.swap_unseen(event.key);
         if self.live.get(&event.key).is_none() {
             self.adopt(event);
         }
         match event.action {
             TimerAction::Start => {
-                self.endings.retain(|ending| ending.key != event.key);
+                self.pending.endings.remove(&event.key);
                 let Some(connection) = self.live.get_mut(&event.key) else { return };
                 let state = connection.state;
                 if connection.body == Body::Full {
@@ -81,36 +82,67 @@ impl Table {
                     tell(&self.step(&step));
                 }
             }
-            TimerAction::Cancel => self.endings.push_back(*event),
+            TimerAction::Cancel => {
+                // Last, so that the queue is in the order of time.
+                self.pending.endings.remove(&event.key);
+                self.pending.endings.insert(event.key, Ending::TimeWait(TimeWaitEnding { event: *event }));
+            }
             TimerAction::Expire => {
-                self.endings.retain(|ending| ending.key != event.key);
+                self.pending.endings.remove(&event.key);
                 self.end_time_wait(event, EndCause::TwExpired, tell);
             }
         }
     }
 
-    /// Time has come to `now`: what was unclear is clear.
-    pub fn settle(&mut self, now: KtimeNs, tell: &mut dyn FnMut(&Observation)) {
-        while let Some(ending) = self.endings.front()
-            && now.since(ending.ts).is_some_and(|elapsed| elapsed >= SETTLED_NS)
+    /// A time-wait socket shows up whose full socket seemed to have ended: it was swapped, and that was not reported.
+    pub(super) fn swap_unseen(&mut self, key: SocketKey) {
+        let ended = match self.pending.suspects.remove(&key) {
+            Some(transition) => Some(transition),
+            None => match self.pending.waiting.get(&key) {
+                Some(Waiting::End(transition)) if ending::may_be_a_swap(transition) => {
+                    let transition = *transition;
+                    self.pending.waiting.remove(&key);
+                    Some(transition)
+                }
+                _ => None,
+            },
+        };
+        if ended.is_some()
+            && let Some(connection) = self.live.get_mut(&key)
         {
-            let ending = *ending;
-            self.endings.pop_front();
-            let is_reused = self.connecting.took_the_place_of(&ending);
-            self.end_time_wait(
-                &ending,
-                if is_reused { EndCause::TwReused } else { EndCause::TwKilled },
-                tell,
-            );
+            let before = *connection;
+            connection.body = Body::Mini;
+            self.forget_request(key, &before);
+            self.counters.swaps += 1;
+            self.note_orphan(key, before.state);
         }
+    }
+
+    /// Nothing has followed: it is gone.
+    pub(super) fn settle_time_wait(
+        &mut self,
+        ending: &TimeWaitEnding,
+        tell: &mut dyn FnMut(&Observation),
+    ) {
+        let is_reused = self.connecting.took_the_place_of(&ending.event);
+        self.end_time_wait(
+            &ending.event,
+            if is_reused { EndCause::TwReused } else { EndCause::TwKilled },
+            tell,
+        );
     }
 
     /// Whether something is waiting for [`Self::settle`].
     pub fn is_unsettled(&self) -> bool {
-        !self.endings.is_empty()
+        !self.pending.is_empty()
     }
 
-    fn end_time_wait(&mut self, event: &TimeWait, cause: EndCause, tell: &mut dyn FnMut(&Observation)) {
+    pub(super) fn end_time_wait(
+        &mut self,
+        event: &TimeWait,
+        cause: EndCause,
+        tell: &mut dyn FnMut(&Observation),
+    ) {
         if event.state == TcpState::TimeWait
             && let Some(entered) = event.entered
         {
@@ -120,7 +152,7 @@ impl Table {
         let step = synthetic(connection, event.key, event.ts, TcpState::Close);
         let mut observed = self.step(&step);
         observed.connection.end_cause = Some(cause);
-        self.set_end_cause(event.key, cause);
+        self.rewrite_end(event.key, &observed.connection);
         tell(&observed);
     }
 
@@ -132,7 +164,7 @@ impl Table {
         tell: &mut dyn FnMut(&Observation),
     ) {
         let Some(connection) = self.live.get(&key) else { return };
-        if connection.body == Body::Full || connection.state != TcpState::FinWait2 {
+        if connection.body != Body::Mini && connection.body != Body::Swapping || connection.state != TcpState::FinWait2 {
             return;
         }
         let entered = entered.max(connection.since_ns());
@@ -173,13 +205,15 @@ impl Table {
             error: None,
             task: None,
             thread: None,
+            is_orphan: false,
         };
         let (since, since_ns) = match event.entered {
             Some(entered) => (Since::Jiffy, entered),
             None => self.known_since(event.ts),
         };
         let mut connection = Connection::begin(&first, since, since_ns);
-        connection.body = Body::Mini;
+        // A new one stands for a full socket whose end has yet to be reported.
+        connection.body = if event.action == TimerAction::Start { Body::Swapping } else { Body::Mini };
         // Only the side that closes first gets here.
         connection.closed_by = super::ending::closed_by(&first);
         self.counters.opened += 1;
@@ -189,7 +223,12 @@ impl Table {
 }
 
 /// The step of a connection that no tracepoint reports.
-fn synthetic(connection: &Connection, key: SocketKey, ts: KtimeNs, new: TcpState) -> Transition {
+pub(super) fn synthetic(
+    connection: &Connection,
+    key: SocketKey,
+    ts: KtimeNs,
+    new: TcpState,
+) -> Transition {
     Transition {
         ts,
         key,
@@ -205,5 +244,6 @@ fn synthetic(connection: &Connection, key: SocketKey, ts: KtimeNs, new: TcpState
         error: None,
         task: None,
         thread: None,
+        is_orphan: false,
     }
 }

@@ -1,14 +1,16 @@
 //! Comma-separated values, RFC 4180: the columns of the JSON `transition` object, then `count` and `where`, which
-//! only rows of type `lost` have. Unknown is an empty cell.
+//! only rows of other types have. Unknown is an empty cell.
 
 use std::io::{self, Write};
 
 use csv::{Writer, WriterBuilder};
 
-use super::{LineFormat, Moment, SCHEMA_VERSION, Summary, escape, json::TransitionFields, rfc3339};
-use crate::model::{Lost, Observation};
+use super::{
+    LineFormat, Moment, Notice, SCHEMA_VERSION, Summary, SynCookies, escape, json::TransitionFields, rfc3339,
+};
+use crate::model::Observation;
 
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 27] = [
     "type",
     "schema_version",
     "ts",
@@ -33,6 +35,7 @@ const COLUMNS: [&str; 26] = [
     "closed_by",
     "end_cause",
     "origin",
+    "reset_reason",
     "count",
     "where",
 ];
@@ -51,6 +54,18 @@ impl<W: Write> Csv<W> {
     }
 }
 
+impl<W: Write> Csv<W> {
+    /// A row that is no transition.
+    fn other(&mut self, kind: &str, at: Moment, count: u64, r#where: String) -> io::Result<()> {
+        let before =
+            [kind.to_owned(), SCHEMA_VERSION.to_string(), rfc3339(at.unix_ns), at.ktime.0.to_string()];
+        let after = [count.to_string(), r#where];
+        let empty = COLUMNS.len() - before.len() - after.len();
+        let row = before.into_iter().chain(std::iter::repeat_n(String::new(), empty)).chain(after);
+        Ok(self.out.write_record(row)?)
+    }
+}
+
 impl<W: Write> LineFormat for Csv<W> {
     fn begin(&mut self) -> io::Result<()> {
         if self.header {
@@ -64,13 +79,20 @@ impl<W: Write> LineFormat for Csv<W> {
         Ok(self.out.serialize((TransitionFields::new(at, observed, escape::comm), nothing))?)
     }
 
-    fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()> {
-        let before =
-            ["lost".to_owned(), SCHEMA_VERSION.to_string(), rfc3339(at.unix_ns), at.ktime.0.to_string()];
-        let after = [lost.count.to_string(), lost.at.name().to_owned()];
-        let empty = COLUMNS.len() - before.len() - after.len();
-        let row = before.into_iter().chain(std::iter::repeat_n(String::new(), empty)).chain(after);
-        Ok(self.out.write_record(row)?)
+    fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
+        match notice {
+            Notice::Lost(lost) => self.other("lost", at, lost.count, lost.at.name().to_owned()),
+            Notice::Audit(audit) => {
+                self.other("audit", at, audit.drift, format!("{} sockets", audit.sockets))
+            }
+            Notice::SynCookies(SynCookies { netns, sent, .. }) => {
+                self.other("syncookies", at, *sent, format!("netns {netns}"))
+            }
+            Notice::Held(key, held) => {
+                let nothing: [Option<u64>; 2] = [None; 2];
+                Ok(self.out.serialize((TransitionFields::held(at, *key, held, escape::comm), nothing))?)
+            }
+        }
     }
 
     fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {

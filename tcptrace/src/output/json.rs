@@ -11,13 +11,17 @@
 //! | `laddr`, `lport`, `raddr`, `rport` | v4-mapped addresses are printed as v4; null when unknown |
 //! | `role` | `"client"`, `"server"` or null |
 //! | `old_state`, `new_state` | the kernel's spelling |
-//! | `duration_ns`, `duration_is` | time spent in `old_state`; `"exact"`, `"at_least"`; both null when unknown |
+//! | `duration_ns`, `duration_is` | time spent in `old_state`; `"exact"`, `"at_least"`, `"jiffy"`; both null when unknown |
 //! | `pid`, `comm`, `uid`, `netns`, `cgroup` | the owner's, null when unknown |
 //! | `closed_by` | `"local"`, `"remote"` or null |
 //! | `end_cause` | on `-> CLOSE`: why; null otherwise, and for a listener |
-//! | `origin` | `"observed"` or `"inferred"` |
+//! | `origin` | `"observed"`, `"seeded"` or `"inferred"` |
+//! | `reset_reason` | why we reset it, in the kernel's words; null otherwise, and where the kernel does not say |
 //!
-//! `lost`: `ts`, `ts_ns`, `count`, `where`. `summary`, the last: the fields of [`Summary`].
+//! The others have `ts` and `ts_ns`, too. `lost`: `count`, `where`. `audit`: `sockets`, `drift`. `syncookies`: `netns`,
+//! `sent`, `received`, `failed`. `held`: the fields of a `transition`, as if from
+//! CLOSE to CLOSE; `duration_ns` is its age, `duration_is` null when it may have been let go unseen. `summary`, the last: the
+//! fields of [`Summary`].
 
 use std::{
     borrow::Cow,
@@ -28,8 +32,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{LineFormat, Moment, SCHEMA_VERSION, Summary, escape, rfc3339};
-use crate::model::{Connection, Dwell, Lost, Observation};
+use super::{Audit, LineFormat, Moment, Notice, SCHEMA_VERSION, Summary, SynCookies, escape, rfc3339};
+use crate::model::{Connection, Dwell, Held, Observation, SocketKey, TcpState};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -46,6 +50,12 @@ impl<W: Write> Json<W> {
     fn object(&mut self, object: &impl Serialize) -> io::Result<()> {
         object.serialize(&mut serde_json::Serializer::with_formatter(&mut self.out, escape::SafeJson))?;
         self.out.write_all(b"\n")
+    }
+
+    /// Writes an object that is no transition.
+    fn other<T: Serialize>(&mut self, kind: &'static str, at: Moment, rest: T) -> io::Result<()> {
+        let (ts, ts_ns) = (rfc3339(at.unix_ns), at.ktime.0);
+        self.object(&NoticeFields { kind, schema_version: SCHEMA_VERSION, ts, ts_ns, rest })
     }
 }
 
@@ -77,6 +87,7 @@ pub(super) struct TransitionFields<'a> {
     closed_by: Option<&'static str>,
     end_cause: Option<&'static str>,
     origin: &'static str,
+    reset_reason: Option<String>,
 }
 
 impl<'a> TransitionFields<'a> {
@@ -86,7 +97,7 @@ impl<'a> TransitionFields<'a> {
         observed: &'a Observation,
         escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
     ) -> Self {
-        let Observation { transition, connection, dwell } = observed;
+        let Observation { transition, connection, dwell, reset_reason } = observed;
         let Connection { local, remote, role, owner, netns, closed_by, end_cause, origin, .. } = connection;
         Self {
             kind: "transition",
@@ -95,7 +106,7 @@ impl<'a> TransitionFields<'a> {
             ts_ns: transition.ts.0,
             cookie: transition.key.cookie(),
             family: connection.family.number(),
-            protocol: if connection.mptcp { "mptcp" } else { "tcp" },
+            protocol: protocol(connection),
             laddr: local.addr,
             lport: local.port,
             raddr: remote.addr,
@@ -113,30 +124,84 @@ impl<'a> TransitionFields<'a> {
             closed_by: closed_by.map(crate::model::ClosedBy::name),
             end_cause: end_cause.map(crate::model::EndCause::name),
             origin: origin.name(),
+            reset_reason: reset_reason.map(|reason| reason.name().to_ascii_lowercase()),
+        }
+    }
+
+    /// A closed socket that is held, as a stay in CLOSE that goes on.
+    pub(super) fn held(
+        at: Moment,
+        key: SocketKey,
+        held: &'a Held,
+        escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
+    ) -> Self {
+        let Connection { local, remote, role, owner, netns, closed_by, end_cause, origin, .. } =
+            &held.connection;
+        Self {
+            kind: "held",
+            schema_version: SCHEMA_VERSION,
+            ts: rfc3339(at.unix_ns),
+            ts_ns: at.ktime.0,
+            cookie: key.cookie(),
+            family: held.connection.family.number(),
+            protocol: protocol(&held.connection),
+            laddr: local.addr,
+            lport: local.port,
+            raddr: remote.addr,
+            rport: remote.port,
+            role: role.map(crate::model::Role::name),
+            old_state: TcpState::Close.name(),
+            new_state: TcpState::Close.name(),
+            duration_ns: at.ktime.since(held.since),
+            // A record that was lost may have been its end.
+            duration_is: (!held.is_doubtful).then_some("exact"),
+            pid: owner.map(|owner| owner.pid),
+            comm: owner.as_ref().map(|owner| escape(&owner.comm)),
+            uid: held.connection.uid(),
+            netns: *netns,
+            cgroup: None,
+            closed_by: closed_by.map(crate::model::ClosedBy::name),
+            end_cause: end_cause.map(crate::model::EndCause::name),
+            origin: origin.name(),
+            reset_reason: None,
         }
     }
 }
 
-#[derive(Serialize)]
-struct LostFields {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    schema_version: u32,
-    ts: String,
-    ts_ns: u64,
-    count: u64,
-    r#where: &'static str,
+fn protocol(connection: &Connection) -> &'static str {
+    if connection.mptcp { "mptcp" } else { "tcp" }
 }
 
+/// What every object that is no transition begins with.
 #[derive(Serialize)]
-struct SummaryFields<'a> {
+struct NoticeFields<T> {
     #[serde(rename = "type")]
     kind: &'static str,
     schema_version: u32,
     ts: String,
     ts_ns: u64,
     #[serde(flatten)]
-    summary: &'a Summary,
+    rest: T,
+}
+
+#[derive(Serialize)]
+struct LostFields {
+    count: u64,
+    r#where: &'static str,
+}
+
+#[derive(Serialize)]
+struct AuditFields {
+    sockets: u64,
+    drift: u64,
+}
+
+#[derive(Serialize)]
+struct SynCookiesFields {
+    netns: NonZeroU32,
+    sent: u64,
+    received: u64,
+    failed: u64,
 }
 
 impl<W: Write> LineFormat for Json<W> {
@@ -148,25 +213,25 @@ impl<W: Write> LineFormat for Json<W> {
         self.object(&TransitionFields::new(at, observed, escape::comm_json))
     }
 
-    fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()> {
-        self.object(&LostFields {
-            kind: "lost",
-            schema_version: SCHEMA_VERSION,
-            ts: rfc3339(at.unix_ns),
-            ts_ns: at.ktime.0,
-            count: lost.count,
-            r#where: lost.at.name(),
-        })
+    fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
+        match notice {
+            Notice::Lost(lost) => {
+                self.other("lost", at, LostFields { count: lost.count, r#where: lost.at.name() })
+            }
+            Notice::Audit(Audit { sockets, drift }) => {
+                self.other("audit", at, AuditFields { sockets: *sockets, drift: *drift })
+            }
+            Notice::SynCookies(SynCookies { netns, sent, received, failed }) => {
+                let fields =
+                    SynCookiesFields { netns: *netns, sent: *sent, received: *received, failed: *failed };
+                self.other("syncookies", at, fields)
+            }
+            Notice::Held(key, held) => self.object(&TransitionFields::held(at, *key, held, escape::comm_json)),
+        }
     }
 
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()> {
-        self.object(&SummaryFields {
-            kind: "summary",
-            schema_version: SCHEMA_VERSION,
-            ts: rfc3339(at.unix_ns),
-            ts_ns: at.ktime.0,
-            summary,
-        })
+        self.other("summary", at, summary)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 mod csv;
 pub mod escape;
 mod json;
+mod notice;
 mod summary;
 mod text;
 
@@ -11,10 +12,11 @@ use std::io;
 pub use self::{
     csv::Csv,
     json::Json,
+    notice::{Audit, Notice, SynCookies},
     summary::Summary,
     text::{Text, TextOptions},
 };
-use crate::model::{KtimeNs, Lost, Observation};
+use crate::model::{KtimeNs, Observation};
 
 /// Version of the objects and columns that programs read; raised when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -36,8 +38,8 @@ pub trait LineFormat {
     fn begin(&mut self) -> io::Result<()>;
     /// A connection changed its state.
     fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()>;
-    /// Records were lost.
-    fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()>;
+    /// Anything else.
+    fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()>;
     /// The end. Formats for people leave the summary to standard error and write nothing.
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()>;
     /// Passes on what was written.

@@ -33,6 +33,16 @@ pub struct Summary {
     pub backwards: u64,
     /// Connections that were put right after a loss.
     pub corrected: u64,
+    /// Closed sockets that a descriptor still holds at the end.
+    pub held: u64,
+    /// Half-open connections that could not be seen, because the kernel answered with SYN cookies.
+    pub syncookies: u64,
+    /// Audits made.
+    pub audits: u64,
+    /// Connections that audits found to be not as the kernel had them.
+    pub drift: u64,
+    /// Runs of the programs on timers that the kernel skipped; most are about timers that are no business of ours.
+    pub timer_events_skipped: u64,
     /// Full sockets swapped for time-wait ones.
     pub swaps: u64,
     /// Transitions that only the second program saw.
@@ -64,6 +74,11 @@ impl Summary {
             illegal: counters.illegal,
             backwards: counters.backwards,
             corrected: counters.corrected,
+            held: 0,
+            syncookies: 0,
+            audits: 0,
+            drift: 0,
+            timer_events_skipped: 0,
             swaps: counters.swaps,
             recovered: counters.recovered,
             lifecycle: "off",
@@ -84,7 +99,10 @@ impl fmt::Display for Summary {
         )?;
         for (count, what) in [
             (self.evicted, "evicted"),
-            (self.corrected, "put right after a loss"),
+            (self.held, "closed but held"),
+            (self.syncookies, "unseen behind SYN cookies"),
+            (self.corrected, "put right"),
+            (self.drift, "of them found by audits"),
             (self.gaps, "with missing events"),
             (self.illegal, "illegal transitions"),
             (self.backwards, "out of order"),

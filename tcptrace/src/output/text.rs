@@ -9,8 +9,8 @@ use std::{
 use anstyle::{AnsiColor, Color, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{LineFormat, Moment, Summary, escape};
-use crate::model::{ClosedBy, Dwell, EndCause, Lost, LostAt, Observation, Role, TcpState};
+use super::{Audit, LineFormat, Moment, Notice, Summary, SynCookies, escape};
+use crate::model::{ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Role, TcpState};
 
 /// How the lines look.
 #[derive(Clone, Debug)]
@@ -73,6 +73,11 @@ fn milliseconds(dwell: Option<Dwell>) -> String {
     format!("{mark}{}.{:03}", micros / 1000, micros % 1000)
 }
 
+#[expect(clippy::cast_precision_loss, reason = "2^52 ns are 52 days, then microseconds are lost")]
+fn seconds_since(since: KtimeNs, at: Moment) -> f64 {
+    at.ktime.since(since).unwrap_or(0) as f64 / 1e9
+}
+
 /// Colours follow what an operator looks for: who has yet to act, and what ended badly.
 fn style(state: TcpState, cause: Option<EndCause>) -> Style {
     let color = match (state, cause) {
@@ -113,7 +118,7 @@ impl<W: Write> LineFormat for Text<W> {
     }
 
     fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
-        let Observation { transition, connection, dwell } = observed;
+        let Observation { transition, connection, dwell, .. } = observed;
         let width = self.address_width();
         let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
         let style =
@@ -150,13 +155,43 @@ impl<W: Write> LineFormat for Text<W> {
         writeln!(self.out)
     }
 
-    fn lost(&mut self, at: Moment, lost: &Lost) -> io::Result<()> {
-        let reason = match lost.at {
-            LostAt::Ring => "the ring buffer was full, see --ring-size",
-            LostAt::Recursion => "the BPF program was interrupted by itself",
-            LostAt::Decode => "they could not be decoded",
-        };
-        writeln!(self.out, "# {} lost {} records: {reason}", self.time(at), lost.count)
+    fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
+        write!(self.out, "# {} ", self.time(at))?;
+        match notice {
+            Notice::Lost(lost) => {
+                let reason = match lost.at {
+                    LostAt::Ring => "the ring buffer was full, see --ring-size",
+                    LostAt::Recursion => "the BPF program was interrupted by itself",
+                    LostAt::Decode => "they could not be decoded",
+                };
+                writeln!(self.out, "lost {} records: {reason}", lost.count)
+            }
+            Notice::Audit(Audit { sockets, drift }) => {
+                writeln!(self.out, "audit: {sockets} sockets in the kernel's tables, {drift} were not as we knew them")
+            }
+            Notice::SynCookies(SynCookies { netns, sent, received, failed }) => writeln!(
+                self.out,
+                "half-open connections that cannot be seen: {sent} SYNs were answered with cookies in netns {netns} \
+                 ({received} valid cookies came back, {failed} invalid ones)"
+            ),
+            Notice::Held(_, held) => {
+                let connection = &held.connection;
+                writeln!(
+                    self.out,
+                    "closed but held{} for {}{:.3} s: pid {} {} {} {} {} {} {}",
+                    if held.is_doubtful { " (unless let go unseen)" } else { "" },
+                    if held.is_doubtful { "at most " } else { "" },
+                    seconds_since(held.since, at),
+                    known(connection.owner.map(|owner| owner.pid)),
+                    known(connection.owner.as_ref().map(|owner| escape::comm_word(&owner.comm))),
+                    known(connection.local.addr),
+                    known(connection.local.port),
+                    known(connection.remote.addr),
+                    known(connection.remote.port),
+                    known(connection.end_cause.map(EndCause::name)),
+                )
+            }
+        }
     }
 
     fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {

@@ -3,15 +3,16 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use tcptrace_common::{
-    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP,
-    RawMini, RawRecord, known, timer_action,
+    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_DESTROY, KIND_REQUEST, KIND_RESET_SENT,
+    KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini, RawRecord, flags, known, tcp_state,
+    timer_action,
 };
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use crate::model::{
-    Comm, Endpoint, Event, Family, KtimeNs, SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction,
-    Transition, event::canonical,
+    Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Request, ResetReason, ResetSent, SocketKey, Task,
+    TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple, event::canonical,
 };
 
 /// A record that is not what the contract says.
@@ -54,6 +55,14 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
             let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
             Ok(Event::TimeWait(time_wait(&raw)?))
         }
+        KIND_REQUEST => {
+            let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
+            Ok(Event::Request(request(&raw)?))
+        }
+        KIND_DESTROY => {
+            Ok(Event::Destroyed(Destroyed { ts: KtimeNs(raw.ts_ns), key: key(raw.cookie, raw.sk, raw.known) }))
+        }
+        KIND_RESET_SENT => Ok(Event::ResetSent(reset_sent(&raw)?)),
         other => Err(Malformed::Kind(other)),
     }
 }
@@ -86,7 +95,46 @@ fn transition(raw: &RawRecord, is_backup: bool) -> Result<Transition, Malformed>
         error: is_known(known::SK_ERR).then_some(raw.sk_err),
         task: pid.map(|pid| Task { pid, comm: Comm(zerocopy::transmute!(raw.comm)) }),
         thread: pid.map(|_| ThreadId(raw.pid_tgid)),
+        is_orphan: raw.flags & flags::ORPHAN != 0,
     })
+}
+
+fn request(raw: &RawMini) -> Result<Request, Malformed> {
+    let family = family(raw.family)?;
+    Ok(Request {
+        ts: KtimeNs(raw.ts_ns),
+        key: key(raw.cookie, raw.sk, raw.known),
+        family,
+        local: endpoint(family, raw.laddr, raw.lport, false),
+        remote: endpoint(family, raw.raddr, raw.rport, false),
+        netns: NonZeroU32::new(raw.netns).filter(|_| raw.known & known::NETNS != 0),
+        action: action(raw.action)?,
+        is_acked: raw.flags & flags::ACKED != 0,
+    })
+}
+
+fn reset_sent(raw: &RawRecord) -> Result<ResetSent, Malformed> {
+    let family = family(raw.family)?;
+    let netns = NonZeroU32::new(raw.netns).filter(|_| raw.known & known::NETNS != 0);
+    let half_open = || {
+        let local = endpoint(family, raw.laddr, raw.lport, false);
+        Tuple::new(netns, local, endpoint(family, raw.raddr, raw.rport, false))
+    };
+    Ok(ResetSent {
+        ts: KtimeNs(raw.ts_ns),
+        key: key(raw.cookie, raw.sk, raw.known),
+        half_open: (raw.old_state == tcp_state::LISTEN).then(half_open).flatten(),
+        reason: ResetReason::from_number(raw.detail),
+    })
+}
+
+fn action(raw: u8) -> Result<TimerAction, Malformed> {
+    match raw {
+        timer_action::START => Ok(TimerAction::Start),
+        timer_action::CANCEL => Ok(TimerAction::Cancel),
+        timer_action::EXPIRE => Ok(TimerAction::Expire),
+        other => Err(Malformed::Action(other)),
+    }
 }
 
 fn time_wait(raw: &RawMini) -> Result<TimeWait, Malformed> {
@@ -103,12 +151,7 @@ fn time_wait(raw: &RawMini) -> Result<TimeWait, Malformed> {
         local: endpoint(family, raw.laddr, raw.lport, false),
         remote: endpoint(family, raw.raddr, raw.rport, false),
         netns: NonZeroU32::new(raw.netns).filter(|_| raw.known & known::NETNS != 0),
-        action: match raw.action {
-            timer_action::START => TimerAction::Start,
-            timer_action::CANCEL => TimerAction::Cancel,
-            timer_action::EXPIRE => TimerAction::Expire,
-            other => return Err(Malformed::Action(other)),
-        },
+        action: action(raw.action)?,
         state,
         entered: (raw.known & known::ENTRY_STAMP != 0).then(|| expand_ms(raw.entry_stamp_ms, ts)),
         thread: ThreadId(raw.pid_tgid),
@@ -153,8 +196,7 @@ fn endpoint(family: Family, words: [u32; 4], port: u16, is_wildcard_possible: bo
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tcptrace_common::tcp_state;
-    use zerocopy::IntoBytes as _;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
 
     use super::*;
 
@@ -178,14 +220,15 @@ mod tests {
             old_state: tcp_state::CLOSE,
             new_state: tcp_state::SYN_SENT,
             known: known::COOKIE | known::NETNS | known::UID | known::SK_ERR | known::TASK,
-            reserved: [0; 2],
+            flags: 0,
+            detail: 0,
         }
     }
 
     fn transition_of(raw: &RawRecord) -> Transition {
         match decode(raw.as_bytes()).expect("is well formed") {
             Event::Transition(transition) => transition,
-            other @ Event::TimeWait(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -213,7 +256,8 @@ mod tests {
             action: timer_action::CANCEL,
             state: tcp_state::TIME_WAIT,
             known: known::COOKIE | known::NETNS | known::ENTRY_STAMP,
-            reserved_4: [0; 2],
+            flags: 0,
+            reserved_4: 0,
         };
         let Ok(Event::TimeWait(event)) = decode(raw.as_bytes()) else { panic!("is well formed") };
         assert_eq!(event.entered, Some(KtimeNs(4_999_999_544_000_000)));
@@ -227,6 +271,45 @@ mod tests {
         ] {
             assert_eq!(decode(broken.as_bytes()), Err(error));
         }
+    }
+
+    #[test]
+    fn a_request_and_the_reset_that_ends_it_have_the_same_tuple() {
+        let mini = RawMini {
+            laddr: [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0],
+            raddr: [u32::from_ne_bytes([127, 0, 0, 2]), 0, 0, 0],
+            netns: 3,
+            lport: 80,
+            rport: 40_000,
+            family: AF_INET,
+            protocol: IPPROTO_TCP,
+            kind: KIND_REQUEST,
+            action: timer_action::EXPIRE,
+            state: tcp_state::SYN_RECV,
+            known: known::COOKIE | known::NETNS,
+            flags: flags::ACKED,
+            ..RawMini::new_zeroed()
+        };
+        let Ok(Event::Request(request)) = decode(mini.as_bytes()) else { panic!("is well formed") };
+        assert_eq!((request.action, request.is_acked, request.key.cookie()), (TimerAction::Expire, true, None));
+        let reset = RawRecord {
+            laddr: mini.laddr,
+            raddr: mini.raddr,
+            netns: 3,
+            lport: 80,
+            rport: 40_000,
+            kind: KIND_RESET_SENT,
+            old_state: tcp_state::LISTEN,
+            new_state: tcp_state::LISTEN,
+            detail: 11,
+            ..record()
+        };
+        let Ok(Event::ResetSent(sent)) = decode(reset.as_bytes()) else { panic!("is well formed") };
+        assert_eq!(sent.half_open, Tuple::new(request.netns, request.local, request.remote));
+        assert_eq!(sent.reason.map(ResetReason::name), Some("INVALID_SYN"));
+        let of_connection = RawRecord { old_state: tcp_state::CLOSE, detail: 200, ..reset };
+        let Ok(Event::ResetSent(sent)) = decode(of_connection.as_bytes()) else { panic!("is well formed") };
+        assert_eq!((sent.half_open, sent.reason), (None, None));
     }
 
     #[test]

@@ -5,15 +5,18 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Endpoint, Family, Look, Sampled, ThreadId, TimeWait, TimerAction};
+use crate::model::{
+    Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetSent, Sampled, SampledKind, ThreadId, TimeWait,
+    TimerAction, Tuple,
+};
 
 #[derive(Clone, Debug)]
 enum Input {
-    Transition(Transition),
-    TimeWait(TimeWait),
+    Event(Event),
     Seed(Vec<Sampled>),
-    Correct(Vec<Sampled>),
+    Correct(Vec<Sampled>, Vec<SocketKey>),
     Heal(Vec<Sampled>, u64),
+    Resample(Vec<Sampled>, u64),
     Lost(Lost),
 }
 
@@ -24,8 +27,8 @@ fn state() -> impl Strategy<Value = TcpState> {
 /// Any transition at all, legal or not, in any order of time, for a handful of sockets.
 fn transition() -> impl Strategy<Value = Transition> {
     let error = prop_oneof![Just(None), (0..200_u16).prop_map(Some)];
-    (0..50_u64, 1..6_u64, any::<[bool; 2]>(), state(), state(), 0..3_u16, error).prop_map(
-        |(ts, socket, [has_cookie, is_backup], old, new, port, error)| Transition {
+    (0..50_u64, 1..6_u64, any::<[bool; 3]>(), state(), state(), 0..3_u16, error).prop_map(
+        |(ts, socket, [has_cookie, is_backup, is_orphan], old, new, port, error)| Transition {
             ts: KtimeNs(ts),
             key: match NonZeroU64::new(socket) {
                 Some(cookie) if has_cookie => SocketKey::from_cookie(cookie),
@@ -34,22 +37,54 @@ fn transition() -> impl Strategy<Value = Transition> {
             family: Family::V4,
             mptcp: false,
             is_backup,
-            local: Endpoint { addr: None, port: NonZeroU16::new(port) },
-            remote: Endpoint::default(),
+            // Known or not, and few of them, so that they meet.
+            local: end(port),
+            remote: end(port),
             old,
             new,
-            netns: None,
+            netns: NonZeroU32::new(1),
             uid: None,
             error,
             task: None,
             thread: None,
+            is_orphan,
         },
     )
 }
 
+fn end(port: u16) -> Endpoint {
+    let addr = std::net::Ipv4Addr::LOCALHOST;
+    Endpoint { addr: (port > 0).then_some(addr.into()), port: NonZeroU16::new(port) }
+}
+
+fn action() -> impl Strategy<Value = TimerAction> {
+    prop_oneof![Just(TimerAction::Start), Just(TimerAction::Cancel), Just(TimerAction::Expire)]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    (transition(), action(), any::<bool>()).prop_map(|(of, action, is_acked)| Request {
+        ts: KtimeNs(of.ts.0 * 10_000_000),
+        key: of.key,
+        family: of.family,
+        local: of.local,
+        remote: of.remote,
+        netns: of.netns,
+        action,
+        is_acked,
+    })
+}
+
+fn reset_sent() -> impl Strategy<Value = ResetSent> {
+    (transition(), any::<bool>(), 0..30_u8).prop_map(|(of, is_listener, reason)| ResetSent {
+        ts: of.ts,
+        key: of.key,
+        half_open: is_listener.then(|| Tuple::new(of.netns, of.local, of.remote)).flatten(),
+        reason: ResetReason::from_number(reason),
+    })
+}
+
 fn time_wait() -> impl Strategy<Value = TimeWait> {
-    let action = prop_oneof![Just(TimerAction::Start), Just(TimerAction::Cancel), Just(TimerAction::Expire)];
-    (transition(), action, any::<bool>(), proptest::option::of(0..60_u64)).prop_map(
+    (transition(), action(), any::<bool>(), proptest::option::of(0..60_u64)).prop_map(
         |(of, action, is_orphan, entered)| TimeWait {
             // Far enough apart for endings to settle.
             ts: KtimeNs(of.ts.0 * 10_000_000),
@@ -67,15 +102,23 @@ fn time_wait() -> impl Strategy<Value = TimeWait> {
 }
 
 fn sampled() -> impl Strategy<Value = Vec<Sampled>> {
-    let one = (transition(), any::<bool>(), proptest::option::of(0..60_u64)).prop_map(
-        |(of, is_time_wait, entered)| Sampled {
+    let kind =
+        prop_oneof![Just(SampledKind::Full), Just(SampledKind::TimeWait), Just(SampledKind::Request)];
+    let one = (transition(), kind, proptest::option::of(0..60_u64)).prop_map(
+        |(of, kind, entered)| Sampled {
             key: of.key,
             family: of.family,
             local: of.local,
             remote: of.remote,
-            // sock_diag lists no socket in CLOSE.
-            state: if of.new == TcpState::Close { TcpState::TimeWait } else { of.new },
-            is_time_wait,
+            state: match (kind, of.new) {
+                (SampledKind::Request, _) => TcpState::SynRecv,
+                (SampledKind::TimeWait, TcpState::FinWait2) => TcpState::FinWait2,
+                (SampledKind::TimeWait, _) => TcpState::TimeWait,
+                // sock_diag lists no socket in CLOSE.
+                (SampledKind::Full, TcpState::Close) => TcpState::Established,
+                (SampledKind::Full, state) => state,
+            },
+            kind,
             netns: NonZeroU32::MIN,
             uid: None,
             entered: entered.map(KtimeNs),
@@ -85,16 +128,31 @@ fn sampled() -> impl Strategy<Value = Vec<Sampled>> {
 }
 
 fn input() -> impl Strategy<Value = Input> {
+    let keys = || proptest::collection::vec(transition().prop_map(|of| of.key), 0..5);
     prop_oneof![
-        3 => time_wait().prop_map(Input::TimeWait),
+        3 => time_wait().prop_map(|event| Input::Event(Event::TimeWait(event))),
+        3 => request().prop_map(|event| Input::Event(Event::Request(event))),
+        1 => reset_sent().prop_map(|event| Input::Event(Event::ResetSent(event))),
+        1 => transition().prop_map(|of| Input::Event(Event::Destroyed(Destroyed { ts: of.ts, key: of.key }))),
         1 => sampled().prop_map(Input::Seed),
-        1 => sampled().prop_map(Input::Correct),
+        1 => (sampled(), keys()).prop_map(|(sampled, asked)| Input::Correct(sampled, asked)),
         1 => (sampled(), 0..60_u64).prop_map(|(sampled, started)| Input::Heal(sampled, started)),
-        9 => transition().prop_map(Input::Transition),
+        1 => (sampled(), 0..60_u64).prop_map(|(sampled, started)| Input::Resample(sampled, started)),
+        9 => transition().prop_map(|event| Input::Event(Event::Transition(event))),
         1 => (0..50_u64, 1..9_u64).prop_map(|(noticed, count)| {
             Input::Lost(Lost { noticed: KtimeNs(noticed), count, at: LostAt::Ring })
         }),
     ]
+}
+
+fn sees() -> impl Strategy<Value = Sees> {
+    any::<[bool; 5]>().prop_map(|[minis, samples, resets, destruction, tables]| Sees {
+        minis,
+        samples,
+        resets,
+        destruction,
+        tables,
+    })
 }
 
 #[test]
@@ -119,9 +177,15 @@ fn what_both_observers_missed_is_a_loss_once() {
         error: None,
         task: None,
         thread: None,
+        is_orphan: false,
     };
-    assert!(table.transition(&recovered).is_some());
-    assert!(table.transition(&recovered).is_none(), "it is known");
+    let told = |table: &mut Table| {
+        let mut told = 0;
+        table.apply(&Event::Transition(recovered), &mut |_| told += 1);
+        told
+    };
+    assert_eq!(told(&mut table), 1);
+    assert_eq!(told(&mut table), 0, "it is known");
     assert_eq!(table.missed(6, KtimeNs(5)), None, "the sixth was seen by the second observer");
     assert_eq!(table.counters().lost, 5);
 }
@@ -133,35 +197,49 @@ proptest! {
         max_connections in 1..8_usize,
         max_closed in 0..8_usize,
         started in 0..50_u64,
+        sees in sees(),
     ) {
         let mut table = Table::new(KtimeNs(started), Limits { max_connections, max_closed });
+        table.set_sees(sees);
+        let mut told = 0;
         for input in &inputs {
+            let mut wrong = None;
+            let mut tell = |observed: &Observation| {
+                told += 1;
+                // Nothing can have lasted longer than the time that there was.
+                let is_sound = observed.connection.state == observed.transition.new
+                    && observed.dwell.is_none_or(|dwell| dwell.ns() <= observed.transition.ts.0)
+                    && (observed.connection.end_cause.is_none() || observed.transition.new == TcpState::Close);
+                wrong = wrong.or((!is_sound).then_some(*observed));
+            };
+            let look = |sampled, started| Look {
+                sampled,
+                namespaces: &[NonZeroU32::MIN],
+                started: KtimeNs(started),
+                ended: KtimeNs(started + 1),
+            };
             match input {
                 Input::Lost(lost) => table.lost(lost),
-                Input::TimeWait(event) => table.apply(&Event::TimeWait(*event), &mut |_| ()),
                 Input::Seed(sampled) => table.seed(sampled),
-                Input::Correct(sampled) => table.correct(sampled, &mut |_| ()),
-                Input::Heal(sampled, started) => table.heal(&Look {
-                    sampled,
-                    namespaces: &[NonZeroU32::MIN],
-                    started: KtimeNs(*started),
-                    ended: KtimeNs(started + 1),
-                }),
-                Input::Transition(transition) => {
-                    let observed = table.transition(transition);
-                    // The end of a full socket that was swapped for a time-wait one is none of the connection's.
-                    let is_swap = transition.new == TcpState::Close;
-                    prop_assert!(observed.is_some() || transition.is_backup || is_swap);
-                    if let Some(observed) = observed {
-                        prop_assert_eq!(observed.connection.state, transition.new);
-                        // Nothing can have lasted longer than the time that there was.
-                        prop_assert!(observed.dwell.is_none_or(|dwell| dwell.ns() <= transition.ts.0));
-                    }
+                Input::Correct(sampled, asked) => table.correct(sampled, asked, &mut tell),
+                Input::Heal(sampled, started) => {
+                    table.heal(&look(sampled, *started));
+                }
+                Input::Resample(sampled, started) => table.resample(&look(sampled, *started), &mut tell),
+                Input::Event(event) => {
+                    table.apply(event, &mut tell);
                     // The same again, by the second observer, changes nothing.
-                    let again = Transition { is_backup: true, ..*transition };
-                    prop_assert!(table.transition(&again).is_none() || transition.new == TcpState::Close);
+                    if let Event::Transition(transition) = event
+                        && transition.new != TcpState::Close
+                    {
+                        let recovered = table.counters().recovered;
+                        let again = Transition { is_backup: true, ..*transition };
+                        table.apply(&Event::Transition(again), &mut tell);
+                        prop_assert!(table.counters().recovered == recovered || max_connections < 3);
+                    }
                 }
             }
+            prop_assert!(wrong.is_none(), "{wrong:?}");
             let counters = table.counters();
             prop_assert_eq!(counters.opened, counters.closed + counters.evicted + table.live().len() as u64);
             prop_assert!(table.len() <= max_connections);
@@ -170,7 +248,14 @@ proptest! {
             prop_assert!(table.orphans.iter().all(|key| table.live.contains_key(key)));
             prop_assert!(table.live().all(|(_, connection)| connection.state != TcpState::Close));
             prop_assert!(table.closed().all(|(_, connection)| connection.state == TcpState::Close));
+            prop_assert!(table.held().len() <= max_connections);
+            prop_assert!(table.requests.values().all(|key| table.live.contains_key(key)));
         }
+        table.settle_all(&mut |_| told += 1);
+        prop_assert!(!table.is_unsettled());
+        let counters = table.counters();
+        prop_assert_eq!(counters.opened, counters.closed + counters.evicted + table.live().len() as u64);
+        prop_assert_eq!(counters.transitions, told);
     }
 
     #[test]
@@ -199,8 +284,9 @@ proptest! {
                 error: Some(0),
                 task: None,
                 thread: None,
+                is_orphan: true,
             };
-            table.transition(&transition);
+            table.apply(&Event::Transition(transition), &mut |_| ());
         }
         let (_, connection) = table.closed().next().expect("the life is over");
         let seen: Vec<_> = connection.history().iter().collect();

@@ -1,17 +1,14 @@
 //! From a reply to what the model wants to know.
 
 use super::{DiagSocket, SocketKind};
-use crate::model::{KtimeNs, Sampled, TcpState};
+use crate::model::{KtimeNs, Sampled, SampledKind, TcpState};
 
 /// `TCP_TIMEWAIT_LEN` (include/net/tcp.h): the timer of a socket in TIME_WAIT is set to this.
 const TIME_WAIT_MS: u64 = 60_000;
 
 impl DiagSocket {
-    /// For the model; `None` for a request socket, and for one without an identity.
+    /// For the model; `None` for one without an identity.
     pub fn sampled(&self) -> Option<Sampled> {
-        if self.kind == SocketKind::Request {
-            return None;
-        }
         let is_time_wait = self.kind == SocketKind::TimeWait;
         let entered = (is_time_wait && self.state == TcpState::TimeWait)
             .then_some(self.timer)
@@ -28,7 +25,11 @@ impl DiagSocket {
             local: self.local,
             remote: self.remote,
             state: self.state,
-            is_time_wait,
+            kind: match self.kind {
+                SocketKind::Full => SampledKind::Full,
+                SocketKind::TimeWait => SampledKind::TimeWait,
+                SocketKind::Request => SampledKind::Request,
+            },
             netns: self.at.netns,
             uid: (self.kind == SocketKind::Full).then_some(self.uid),
             entered,

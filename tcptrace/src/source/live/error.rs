@@ -46,11 +46,11 @@ pub enum OpenError {
     /// No type information.
     #[error("no BTF: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF, or use --hook classic")]
     Btf(#[from] BtfProblem),
-    /// The way of following time-wait sockets that is asked for cannot be had.
-    #[error("time-wait sockets cannot be followed by their timers: {reason}; leave --lifecycle to auto")]
+    /// The way of following time-wait and half-open sockets that is asked for cannot be had.
+    #[error("{lifecycle}; leave --lifecycle to auto")]
     Lifecycle {
-        /// Why.
-        reason: String,
+        /// What there is, and why not more.
+        lifecycle: super::Lifecycle,
     },
     /// No tracefs.
     #[error(

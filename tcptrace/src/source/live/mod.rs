@@ -3,16 +3,19 @@
 mod error;
 mod format;
 mod kallsyms;
+mod lifecycle;
 mod misses;
 mod object;
 mod offsets;
 mod privileges;
 mod ring;
 mod tracefs;
+mod types;
 
 pub use self::{
     error::{BtfProblem, OpenError},
     format::FormatError,
+    lifecycle::{Lifecycle, LifecycleChoice, Way},
     ring::Live,
 };
 
@@ -64,40 +67,6 @@ impl Hook {
     }
 }
 
-/// How to follow what the state tracepoint cannot see: time-wait sockets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LifecycleChoice {
-    /// The best that the kernel gives.
-    #[default]
-    Auto,
-    /// By their timers or not at all.
-    Timer,
-    /// Not at all.
-    Off,
-}
-
-/// How time-wait sockets are followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lifecycle {
-    /// By their timers: `timer:timer_start`, `timer_cancel`, `timer_expire_entry`.
-    Timer,
-    /// Not at all.
-    Off {
-        /// Why not.
-        reason: String,
-    },
-}
-
-impl Lifecycle {
-    /// The word in outputs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Timer => "timer",
-            Self::Off { .. } => "off",
-        }
-    }
-}
-
 /// How to trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -105,7 +74,7 @@ pub struct Settings {
     pub hook: HookChoice,
     /// Size of the ring buffer in bytes: a power of two and a multiple of the page size.
     pub ring_size: u32,
-    /// How to follow time-wait sockets.
+    /// How to follow time-wait and half-open sockets.
     pub lifecycle: LifecycleChoice,
     /// Report MPTCP-level sockets too.
     pub mptcp: bool,

@@ -4,16 +4,22 @@ use std::{fs, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{BtfTracePoint, Program, TracePoint, tp_btf::BtfTracePointLink, trace_point::TracePointLink},
+    programs::{
+        BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint, fentry::FEntryLink, fexit::FExitLink,
+        tp_btf::BtfTracePointLink, trace_point::TracePointLink,
+    },
 };
+use tcptrace_common::reset_reason;
 
 use super::{
-    Hook, HookChoice, Lifecycle, LifecycleChoice, Settings,
+    Hook, HookChoice, Lifecycle, LifecycleChoice, Settings, Way,
     error::{BtfProblem, OpenError},
-    format, kallsyms,
+    format,
+    lifecycle::{Prepared, TIMER_PROGRAMS},
     misses::Misses,
-    offsets::{self, Offset, Types},
+    offsets::Offset,
     tracefs,
+    types::{self, Types},
 };
 
 /// The committed object, `cargo xtask ebpf`.
@@ -36,12 +42,18 @@ pub(super) struct Attached {
     pub(super) links: Vec<Link>,
     pub(super) hook: Hook,
     pub(super) lifecycle: Lifecycle,
+    /// Whether `tcp:tcp_send_reset` is seen.
+    pub(super) sees_resets: bool,
+    /// Whether `tcp:tcp_destroy_sock` is seen.
+    pub(super) sees_destruction: bool,
 }
 
 /// What keeps a program attached.
 pub(super) enum Link {
     Btf(#[expect(dead_code, reason = "held for its drop")] BtfTracePointLink),
     Classic(#[expect(dead_code, reason = "held for its drop")] TracePointLink),
+    Entry(#[expect(dead_code, reason = "held for its drop")] FEntryLink),
+    Exit(#[expect(dead_code, reason = "held for its drop")] FExitLink),
 }
 
 /// Attaches the best hook that this kernel gives, or the one that is asked for.
@@ -63,89 +75,105 @@ pub(super) fn attach(settings: &Settings) -> Result<Attached, OpenError> {
 
 fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let types = Types::of_the_kernel()?;
-    let mut globals = Globals { offsets: types.offsets()?, ..Globals::default() };
-    let mut lifecycle = match settings.lifecycle {
-        LifecycleChoice::Off => Lifecycle::Off { reason: "asked for".to_owned() },
-        LifecycleChoice::Auto | LifecycleChoice::Timer => match timer_globals(&types, &mut globals) {
-            Ok(()) => Lifecycle::Timer,
-            Err(reason) => Lifecycle::Off { reason },
-        },
-    };
+    let mut globals = Globals { offsets: types.for_states()?, ..Globals::default() };
+    let ladder = Prepared::new(settings.lifecycle, &types, &mut globals);
+    let has_resets = types.for_resets().map(|offsets| globals.offsets.extend(offsets)).is_ok();
+    globals.reset_reasons = types.reset_reasons();
     let btf = Btf::from_sys_fs().map_err(|error| {
         let source = btf_rs::Error::Format(error.to_string());
-        BtfProblem::Unreadable { path: offsets::VMLINUX, source }
+        BtfProblem::Unreadable { path: types::VMLINUX, source }
     })?;
     globals.cookie = true;
-    let mut attached = match attach_state(settings, &globals, &btf) {
+    let (mut ebpf, mut links) = match attach_state(settings, &globals, &btf) {
         // The verifier knows the helper here since Linux 5.12.
         Err(OpenError::Load { source, .. }) => {
             tracing::warn!("no socket cookies on this kernel: sockets are told apart by address");
             tracing::debug!("with bpf_get_socket_cookie: {source}");
             globals.cookie = false;
-            lifecycle = Lifecycle::Off { reason: "it needs socket cookies (Linux 5.12)".to_owned() };
             attach_state(settings, &globals, &btf)?
         }
         result => result?,
     };
-    if lifecycle == Lifecycle::Timer
-        && let Err(error) = attach_timers(&mut attached, &btf, settings.ring_size)
-    {
-        lifecycle = Lifecycle::Off { reason: error.to_string() };
-    }
-    if let (LifecycleChoice::Timer, Lifecycle::Off { reason }) = (settings.lifecycle, &lifecycle) {
-        return Err(OpenError::Lifecycle { reason: reason.clone() });
-    }
-    attached.lifecycle = lifecycle;
-    Ok(attached)
+    let (lifecycle, more) = ladder.attach(&mut ebpf, &btf, globals.cookie)?;
+    links.extend(more);
+    let sees_resets = has_resets && optional(&mut ebpf, "send_reset_btf", "tcp_send_reset", &btf, &mut links);
+    let sees_destruction =
+        globals.cookie && optional(&mut ebpf, "destroy_btf", "tcp_destroy_sock", &btf, &mut links);
+    let hook = Hook::Btf { cookie: globals.cookie };
+    Ok(Attached { ebpf, links, hook, lifecycle, sees_resets, sees_destruction })
 }
 
-/// What the timer programs want to know; the reason when it cannot be known.
-fn timer_globals(types: &Types, globals: &mut Globals) -> Result<(), String> {
-    globals.offsets.extend(types.timer_offsets().map_err(|problem| problem.to_string())?);
-    globals.tw_timer_handler = kallsyms::address_of("tw_timer_handler")?;
-    Ok(())
-}
-
-fn attach_state(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Attached, OpenError> {
+fn attach_state(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<(Ebpf, Vec<Link>), OpenError> {
     let mut ebpf = load(settings, globals)?;
     let mut links = Vec::new();
     // In this order: the backup reports what the first one has not taken before it.
     for name in [BTF_PROGRAM, BTF_BACKUP] {
-        links.push(attach_typed(&mut ebpf, name, TRACEPOINT, btf, settings.ring_size)?);
+        links.push(attach_typed(&mut ebpf, name, TRACEPOINT, btf)?);
     }
     // Detached in the opposite order, so that the backup never works alone.
     links.reverse();
-    let hook = Hook::Btf { cookie: globals.cookie };
-    Ok(Attached { ebpf, links, hook, lifecycle: Lifecycle::Off { reason: String::new() } })
+    Ok((ebpf, links))
 }
 
-fn attach_timers(attached: &mut Attached, btf: &Btf, ring_size: u32) -> Result<(), OpenError> {
-    for (name, tracepoint) in [
-        ("timer_start", "timer_start"),
-        ("timer_cancel", "timer_cancel"),
-        ("timer_expire", "timer_expire_entry"),
-    ] {
-        attached.links.push(attach_typed(&mut attached.ebpf, name, tracepoint, btf, ring_size)?);
-    }
-    Ok(())
-}
-
-fn attach_typed(
+/// Attaches what makes causes and ends more exact where the kernel has it. Returns whether it does.
+fn optional(
     ebpf: &mut Ebpf,
     name: &'static str,
     tracepoint: &str,
     btf: &Btf,
-    ring_size: u32,
+    links: &mut Vec<Link>,
+) -> bool {
+    match attach_typed(ebpf, name, tracepoint, btf) {
+        Ok(link) => {
+            links.push(link);
+            true
+        }
+        Err(error) => {
+            tracing::info!("tcp:{tracepoint} is not seen: {error}");
+            false
+        }
+    }
+}
+
+pub(super) fn attach_typed(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    tracepoint: &str,
+    btf: &Btf,
 ) -> Result<Link, OpenError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program
-        .load(tracepoint, btf)
-        .map_err(|error| OpenError::from_aya("load a BTF-typed tracepoint program", ring_size, error))?;
-    let link = program
-        .attach()
-        .and_then(|id| program.take_link(id))
-        .map_err(|error| OpenError::from_aya("attach to a tracepoint", ring_size, error))?;
-    Ok(Link::Btf(link))
+    program.load(tracepoint, btf).map_err(|error| refused("load a BTF-typed tracepoint program", error))?;
+    let link = program.attach().and_then(|id| program.take_link(id));
+    link.map(Link::Btf).map_err(|error| refused("attach to a tracepoint", error))
+}
+
+pub(super) fn attach_entry(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    function: &str,
+    btf: &Btf,
+) -> Result<Link, OpenError> {
+    let program: &mut FEntry = program(ebpf, name)?;
+    program.load(function, btf).map_err(|error| refused("load an fentry program", error))?;
+    let link = program.attach().and_then(|id| program.take_link(id));
+    link.map(Link::Entry).map_err(|error| refused("attach an fentry program", error))
+}
+
+pub(super) fn attach_exit(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    function: &str,
+    btf: &Btf,
+) -> Result<Link, OpenError> {
+    let program: &mut FExit = program(ebpf, name)?;
+    program.load(function, btf).map_err(|error| refused("load an fexit program", error))?;
+    let link = program.attach().and_then(|id| program.take_link(id));
+    link.map(Link::Exit).map_err(|error| refused("attach an fexit program", error))
+}
+
+/// From a program that the kernel does not take; the maps are made by then.
+fn refused(what: &'static str, error: ProgramError) -> OpenError {
+    OpenError::from_aya(what, 0, error)
 }
 
 fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
@@ -163,16 +191,30 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
         program.attach(CATEGORY, TRACEPOINT).and_then(|id| program.take_link(id)).map_err(|error| {
             OpenError::from_aya("attach to sock:inet_sock_set_state", settings.ring_size, error)
         })?;
-    let lifecycle = Lifecycle::Off { reason: "it needs BTF".to_owned() };
-    Ok(Attached { ebpf, links: vec![Link::Classic(link)], hook: Hook::Classic, lifecycle })
+    let needs_btf = |way| (way, "it needs BTF".to_owned());
+    let lifecycle =
+        Lifecycle { way: Way::Off, reasons: [Way::Fentry, Way::Timer, Way::Sample].map(needs_btf).into() };
+    let forced = !matches!(settings.lifecycle, LifecycleChoice::Auto | LifecycleChoice::Off);
+    if forced {
+        return Err(OpenError::Lifecycle { lifecycle });
+    }
+    Ok(Attached {
+        ebpf,
+        links: vec![Link::Classic(link)],
+        hook: Hook::Classic,
+        lifecycle,
+        sees_resets: false,
+        sees_destruction: false,
+    })
 }
 
 /// Load-time constants of the kernel half.
 #[derive(Default)]
-struct Globals {
-    offsets: Vec<Offset>,
+pub(super) struct Globals {
+    pub(super) offsets: Vec<Offset>,
+    pub(super) addresses: Vec<(&'static str, u64)>,
     cookie: bool,
-    tw_timer_handler: u64,
+    reset_reasons: Option<[u8; reset_reason::TABLE]>,
 }
 
 fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
@@ -186,8 +228,13 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
         .override_global("MPTCP", &mptcp, true)
         .override_global("HAVE_COOKIE", &have_cookie, true)
         .override_global(aya_log::LEVEL, &log_level, true);
-    if globals.tw_timer_handler != 0 {
-        loader.override_global("TW_TIMER_HANDLER", &globals.tw_timer_handler, true);
+    for (name, address) in &globals.addresses {
+        loader.override_global(name, address, true);
+    }
+    let have_reasons = u8::from(globals.reset_reasons.is_some());
+    loader.override_global("HAVE_RESET_REASON", &have_reasons, true);
+    if let Some(reasons) = &globals.reset_reasons {
+        loader.override_global("RESET_REASONS", reasons, true);
     }
     for (name, offset) in &globals.offsets {
         loader.override_global(name, offset, true);
@@ -204,7 +251,16 @@ where
 
 /// The counter of skipped runs of the program behind `hook`.
 pub(super) fn misses(ebpf: &Ebpf, hook: Hook) -> Option<Misses> {
-    let fd = match ebpf.program(program_name(hook))? {
+    misses_of(ebpf, program_name(hook))
+}
+
+/// The counters of skipped runs of the programs that follow timers, where these are in use.
+pub(super) fn timer_misses(ebpf: &Ebpf) -> Vec<Misses> {
+    TIMER_PROGRAMS.iter().filter_map(|(name, _)| misses_of(ebpf, name)).collect()
+}
+
+fn misses_of(ebpf: &Ebpf, name: &str) -> Option<Misses> {
+    let fd = match ebpf.program(name)? {
         Program::BtfTracePoint(program) => program.fd(),
         Program::TracePoint(program) => program.fd(),
         _ => return None,

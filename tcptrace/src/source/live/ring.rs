@@ -41,6 +41,11 @@ pub struct Live {
     lifecycle: Lifecycle,
     started: KtimeNs,
     misses: Option<Misses>,
+    timer_misses: Vec<Misses>,
+    /// What these said last.
+    timer_missed: u64,
+    sees_resets: bool,
+    sees_destruction: bool,
     /// Lost in the full ring, as far as it was reported.
     lost_before: u64,
     /// Transitions that the first program had missed when the ring was empty last.
@@ -58,7 +63,9 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let Attached { mut ebpf, links, hook, lifecycle } = object::attach(settings)?;
+        let Attached { mut ebpf, links, hook, lifecycle, sees_resets, sees_destruction } =
+            object::attach(settings)?;
+        let timer_misses = object::timer_misses(&ebpf);
         let misses = object::misses(&ebpf, hook);
         let started = clock::now();
         let ring = take_map(&mut ebpf, "EVENTS")?;
@@ -72,10 +79,7 @@ impl Live {
         if let Err(error) = privileges::drop_all(|| lost.get(&0, 0).is_ok()) {
             tracing::warn!("capabilities could not be dropped: {error}");
         }
-        match &lifecycle {
-            Lifecycle::Timer => tracing::info!("time-wait sockets are followed by their timers"),
-            Lifecycle::Off { reason } => tracing::info!("time-wait sockets are not followed: {reason}"),
-        }
+        tracing::info!("lifecycle {}: {lifecycle}", lifecycle.way.name());
         tracing::info!("attached: {}; ring buffer of {} bytes", hook.description(), settings.ring_size);
         Ok(Self {
             ring,
@@ -86,6 +90,10 @@ impl Live {
             lifecycle,
             started,
             misses,
+            timer_misses,
+            timer_missed: 0,
+            sees_resets,
+            sees_destruction,
             lost_before: 0,
             missed_before: 0,
             is_busy: false,
@@ -100,6 +108,30 @@ impl Live {
     /// How time-wait sockets are followed.
     pub const fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
+    }
+
+    /// Whether it is reported that we send a reset, and why.
+    pub const fn sees_resets(&self) -> bool {
+        self.sees_resets
+    }
+
+    /// Whether it is reported that a closed socket is let go by the last descriptor.
+    pub const fn sees_destruction(&self) -> bool {
+        self.sees_destruction
+    }
+
+    /// How many timer events were skipped by the kernel since the last call. Most of them are about timers that are no
+    /// business of ours: nobody can tell.
+    ///
+    /// # Errors
+    ///
+    /// A counter cannot be read.
+    pub fn timer_events_skipped(&mut self) -> io::Result<u64> {
+        let mut sum = 0;
+        for misses in &self.timer_misses {
+            sum += misses.read()?;
+        }
+        Ok(sum - std::mem::replace(&mut self.timer_missed, sum).min(sum))
     }
 
     /// A moment at which tracing was already on.

@@ -1,0 +1,176 @@
+//! When to look at the kernel's socket tables beside tracing, for what, and what to make of it.
+
+use std::{io, time::Duration};
+
+use super::{
+    pipeline::Pipeline,
+    survey::{Asked, Shown, Survey},
+};
+use crate::{
+    model::{KtimeNs, SampledKind, Sees},
+    source::{
+        clock,
+        live::{Hook, Live, Way},
+    },
+};
+
+/// How often to see whether a look is due. Where orphans are is then looked up: a view is never wrong for longer.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// Looks after a loss: one that was begun before the loss, and two that agree.
+const LOOKS_TO_HEAL: u32 = 3;
+
+/// A look at everything is followed by a pause of so many times its own length: 2 % of a processor at most.
+const PAUSE_FACTOR: u64 = 50;
+
+/// A look at everything that comes again and again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paced {
+    is_under_way: bool,
+    not_before: KtimeNs,
+}
+
+impl Paced {
+    fn is_due(&self, now: KtimeNs) -> bool {
+        !self.is_under_way && now >= self.not_before
+    }
+
+    fn done(&mut self, started: KtimeNs, ended: KtimeNs) {
+        let took = ended.since(started).unwrap_or(0);
+        *self = Self { is_under_way: false, not_before: KtimeNs(ended.0 + took * PAUSE_FACTOR) };
+    }
+}
+
+/// The looks of one run.
+pub(super) struct Looks {
+    survey: Survey,
+    way: Way,
+    /// Without cookies a sampled socket and its events would not be known as the same.
+    has_identity: bool,
+    to_heal: u32,
+    healing: Paced,
+    sampling: Paced,
+    auditing: Paced,
+    audit_every: Option<Duration>,
+    is_correcting: bool,
+    /// Timer events that the kernel skipped.
+    skipped: u64,
+}
+
+impl Looks {
+    /// Tells the pipeline what there will be to see, and asks for what was open before.
+    pub(super) fn begin(
+        survey: Survey,
+        live: &Live,
+        audit_every: Option<Duration>,
+        pipeline: &mut Pipeline,
+    ) -> Self {
+        let way = live.lifecycle().way;
+        let has_identity = matches!(live.hook(), Hook::Btf { cookie: true });
+        pipeline.set_sees(Sees {
+            minis: way.sees_events(),
+            samples: way == Way::Sample,
+            resets: live.sees_resets(),
+            destruction: live.sees_destruction(),
+            tables: has_identity && survey.is_there(),
+        });
+        if has_identity && survey.ask_for_all(Asked::Seed) {
+            pipeline.expect_seed();
+        }
+        let first_audit = audit_every.map_or(0, nanoseconds);
+        Self {
+            survey,
+            way,
+            has_identity,
+            to_heal: 0,
+            healing: Paced::default(),
+            sampling: Paced::default(),
+            auditing: Paced { is_under_way: false, not_before: KtimeNs(clock::now().0 + first_audit) },
+            audit_every,
+            is_correcting: false,
+            skipped: 0,
+        }
+    }
+
+    /// Records were lost.
+    pub(super) const fn note_loss(&mut self) {
+        self.to_heal = LOOKS_TO_HEAL;
+    }
+
+    /// Timer events that the kernel skipped. Some may have been about sockets of ours: the tables tell.
+    pub(super) const fn note_skipped(&mut self, count: u64) {
+        self.skipped += count;
+        if count > 0 && self.to_heal == 0 {
+            self.to_heal = LOOKS_TO_HEAL;
+        }
+    }
+
+    /// How many there were in all.
+    pub(super) const fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Asks for what is due. Call it each [`TICK`].
+    pub(super) fn tick(&mut self, pipeline: &Pipeline) {
+        if !self.has_identity {
+            return;
+        }
+        let now = clock::now();
+        if !self.is_correcting {
+            let table = pipeline.table();
+            self.is_correcting = self.survey.ask_for(table.suspects().chain(table.orphans()));
+        }
+        if self.way == Way::Sample && self.sampling.is_due(now) {
+            self.sampling.is_under_way = self.survey.ask_for_all(Asked::Sample);
+        }
+        if self.to_heal > 0 && self.healing.is_due(now) {
+            self.healing.is_under_way = self.survey.ask_for_all(Asked::Heal);
+        }
+        if self.audit_every.is_some() && self.auditing.is_due(now) {
+            self.auditing.is_under_way = self.survey.ask_for_all(Asked::Audit);
+        }
+    }
+
+    /// Waits for what a look shows. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Shown {
+        self.survey.next().await
+    }
+
+    /// Takes it in. Every event that the kernel made up to `shown.ended` must have been taken by the pipeline.
+    pub(super) fn take(&mut self, mut shown: Shown, pipeline: &mut Pipeline) -> io::Result<()> {
+        if self.way == Way::Off {
+            // The end of one that cannot be seen would never come.
+            shown.sampled.retain(|socket| socket.kind == SampledKind::Full);
+        }
+        match shown.asked {
+            Asked::Seed => {
+                pipeline.seed(&shown.sampled);
+                tracing::info!("{} sockets were open before", shown.sampled.len());
+            }
+            Asked::Correct => {
+                self.is_correcting = false;
+                pipeline.correct(&shown.sampled, &shown.keys)?;
+            }
+            Asked::Sample => {
+                self.sampling.done(shown.started, shown.ended);
+                pipeline.resample(&shown.look())?;
+            }
+            Asked::Heal => {
+                self.healing.done(shown.started, shown.ended);
+                self.to_heal = self.to_heal.saturating_sub(1);
+                pipeline.heal(&shown.look())?;
+            }
+            Asked::Audit => {
+                self.auditing.done(shown.started, shown.ended);
+                let pause = self.audit_every.map_or(0, nanoseconds);
+                self.auditing.not_before = self.auditing.not_before.max(KtimeNs(shown.ended.0 + pause));
+                pipeline.audit(&shown.look())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 2)
+}

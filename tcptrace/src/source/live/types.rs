@@ -1,0 +1,201 @@
+//! The running kernel's own types (BTF): where members are, what is there.
+
+use btf_rs::{Backend, Btf, BtfType, Member, Struct, Type};
+
+use super::error::BtfProblem;
+
+/// The kernel's own types.
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// What the kernel half loads from a member.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// An integer, or a struct that wraps one (`kuid_t`), or an array of integers.
+    Bytes(usize),
+    /// A pointer.
+    Pointer,
+    /// A structure, of which only the place is of interest.
+    Place,
+}
+
+/// The kernel's own types.
+pub(super) struct Types(Btf);
+
+impl Types {
+    /// Reads them.
+    pub(super) fn of_the_kernel() -> Result<Self, BtfProblem> {
+        // Mapping it parses only what is asked for; kernels before 6.16 cannot map it.
+        Btf::from_file_with_backend(VMLINUX, Backend::Mmap)
+            .or_else(|_| Btf::from_file(VMLINUX))
+            .map(Self)
+            .map_err(|source| BtfProblem::Unreadable { path: VMLINUX, source })
+    }
+
+    /// Bytes from the beginning of `structure` to the member at `path` (`member.member`), which must be of this kind.
+    pub(super) fn offset_of(&self, structure: &str, path: &str, kind: Kind) -> Result<u32, BtfProblem> {
+        offset_of(&self.0, structure, path, kind)
+    }
+
+    /// The byte and the mask in it of a bit-field of one bit, on a little-endian machine.
+    pub(super) fn bit_of(&self, structure: &str, name: &str) -> Result<(u32, u32), BtfProblem> {
+        let problem = |found: &str| BtfProblem::Member {
+            member: format!("{structure}.{name}"),
+            found: found.to_owned(),
+            wanted: "a bit".to_owned(),
+        };
+        let holder = find_struct(&self.0, structure).ok_or_else(|| problem("missing"))?;
+        let (bits, member) = find_member(&self.0, &holder, name).ok_or_else(|| problem("missing"))?;
+        if member.bitfield_size() != Some(1) {
+            return Err(problem("no bit-field of one bit"));
+        }
+        Ok((bits / 8, 1 << (bits % 8)))
+    }
+
+    /// How many arguments the programs on a BTF-typed tracepoint see. `None` when it is not there.
+    pub(super) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+        // typedef void (*btf_trace_NAME)(void *__data, arguments..);
+        let mut found = self.0.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?.into_iter().next()?;
+        for _ in 0..4 {
+            if let Type::FuncProto(proto) = &found {
+                return proto.parameters.len().checked_sub(1);
+            }
+            found = self.0.resolve_chained_type(found.as_btf_type()?).ok()?;
+        }
+        None
+    }
+
+    /// Whether there is a function of this name.
+    pub(super) fn has_function(&self, name: &str) -> bool {
+        let found = self.0.resolve_types_by_name(name).unwrap_or_default();
+        found.iter().any(|found| matches!(found, Type::Func(_)))
+    }
+
+    /// Names and values of an enumeration; empty when it is not there.
+    pub(super) fn enumerators(&self, name: &str) -> Vec<(String, u32)> {
+        let found = self.0.resolve_types_by_name(name).unwrap_or_default();
+        let members = found.iter().find_map(|found| match found {
+            Type::Enum(enumeration) => Some(&enumeration.members),
+            _ => None,
+        });
+        let members = members.into_iter().flatten();
+        members.filter_map(|member| Some((self.0.resolve_name(member).ok()?, member.val()))).collect()
+    }
+}
+
+fn offset_of(btf: &Btf, structure: &str, path: &str, kind: Kind) -> Result<u32, BtfProblem> {
+    let problem = |found: &str| BtfProblem::Member {
+        member: format!("{structure}.{path}"),
+        found: found.to_owned(),
+        wanted: match kind {
+            Kind::Bytes(size) => format!("{size} bytes of integers"),
+            Kind::Pointer => "a pointer".to_owned(),
+            Kind::Place => "a structure".to_owned(),
+        },
+    };
+    let mut holder = find_struct(btf, structure).map(Type::Struct).ok_or_else(|| problem("missing"))?;
+    let mut bits = 0;
+    for name in path.split('.') {
+        let (Type::Struct(members) | Type::Union(members)) = &holder else {
+            return Err(problem("not in a structure"));
+        };
+        let (at, member) = find_member(btf, members, name).ok_or_else(|| problem("missing"))?;
+        if member.bitfield_size().is_some_and(|size| size != 0) {
+            return Err(problem("a bit-field"));
+        }
+        bits += at;
+        holder = without_modifiers(btf, &member).ok_or_else(|| problem("of no type"))?;
+    }
+    let fits = match kind {
+        Kind::Pointer => matches!(holder, Type::Ptr(_)),
+        Kind::Place => matches!(holder, Type::Struct(_)),
+        Kind::Bytes(size) => size_of_type(btf, &holder) == Some(size),
+    };
+    if !fits || bits % 8 != 0 {
+        return Err(problem(&format!(
+            "{} of {:?} bytes at bit {bits}",
+            holder.name(),
+            size_of_type(btf, &holder)
+        )));
+    }
+    Ok(bits / 8)
+}
+
+/// A structure by name.
+fn find_struct(btf: &Btf, name: &str) -> Option<Struct> {
+    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|found| match found {
+        Type::Struct(found) => Some(found),
+        _ => None,
+    })
+}
+
+/// A member by name, those of anonymous structs and unions included, with its offset in bits.
+fn find_member(btf: &Btf, holder: &Struct, name: &str) -> Option<(u32, Member)> {
+    for member in &holder.members {
+        let member_name = btf.resolve_name(member).unwrap_or_default();
+        if member_name == name {
+            return Some((member.bit_offset(), member.clone()));
+        }
+        if member_name.is_empty()
+            && let Some(Type::Struct(inner) | Type::Union(inner)) = without_modifiers(btf, member)
+            && let Some((at, found)) = find_member(btf, &inner, name)
+        {
+            return Some((member.bit_offset() + at, found));
+        }
+    }
+    None
+}
+
+/// The type behind typedefs and qualifiers.
+fn without_modifiers(btf: &Btf, from: &dyn BtfType) -> Option<Type> {
+    let mut found = btf.resolve_chained_type(from).ok()?;
+    // A chain of modifiers is short; a malformed one must not be endless.
+    for _ in 0..32 {
+        match &found {
+            Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) | Type::Restrict(_) | Type::TypeTag(_) => {
+                found = btf.resolve_chained_type(found.as_btf_type()?).ok()?;
+            }
+            _ => return Some(found),
+        }
+    }
+    None
+}
+
+fn size_of_type(btf: &Btf, of: &Type) -> Option<usize> {
+    match of {
+        Type::Int(int) => Some(int.size()),
+        Type::Enum(enumeration) => Some(enumeration.size()),
+        Type::Struct(members) | Type::Union(members) => Some(members.size()),
+        Type::Array(array) => size_of_type(btf, &without_modifiers(btf, array)?)?.checked_mul(array.len()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_or_of_another_kind_is_named() {
+        if !std::path::Path::new(VMLINUX).exists() {
+            eprintln!("SKIPPED: this kernel has no {VMLINUX}");
+            return;
+        }
+        let btf = Btf::from_file(VMLINUX).expect("is BTF");
+        for (path, kind) in [
+            ("sk_nothing", Kind::Bytes(4)),
+            ("sk_err", Kind::Bytes(2)),
+            ("sk_err", Kind::Pointer),
+            ("sk_err.x", Kind::Pointer),
+        ] {
+            let error = offset_of(&btf, "sock", path, kind).expect_err("must be refused").to_string();
+            assert!(error.contains(path), "{error}");
+        }
+        assert!(offset_of(&btf, "no_such_struct", "x", Kind::Pointer).is_err());
+        let types = Types(btf);
+        assert!(types.bit_of("sock", "sk_err").is_err(), "it is no bit");
+        assert_eq!(types.tracepoint_arguments("inet_sock_set_state"), Some(3));
+        assert_eq!(types.tracepoint_arguments("no_such_tracepoint"), None);
+        assert!(types.has_function("tcp_set_state") && !types.has_function("no_such_function"));
+        assert!(types.enumerators("no_such_enum").is_empty());
+    }
+}
