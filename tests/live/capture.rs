@@ -47,6 +47,7 @@ pub(crate) struct Row {
     pub(crate) closed_by: Option<String>,
     pub(crate) end_cause: Option<String>,
     pub(crate) origin: String,
+    pub(crate) reset_reason: Option<String>,
 }
 
 impl Row {
@@ -77,11 +78,11 @@ impl Row {
             closed_by: text(value, "closed_by")?,
             end_cause: text(value, "end_cause")?,
             origin: text(value, "origin")?.context("origin is null")?,
+            reset_reason: text(value, "reset_reason")?,
         };
         for state in [&row.old, &row.new] {
             ensure!(STATES.contains(&state.as_str()), "{state} is no state");
         }
-        ensure!(row.old != row.new, "not a transition: {} -> {}", row.old, row.new);
         ensure!(matches!(row.family, 4 | 6), "family {}", row.family);
         Ok(row)
     }
@@ -118,6 +119,12 @@ pub(crate) struct Capture {
     pub(crate) lost: u64,
     /// The part of it that the ring buffer had no room for.
     pub(crate) lost_objects: usize,
+    /// Closed sockets that were held at the end.
+    pub(crate) held: Vec<Row>,
+    /// What each audit found.
+    pub(crate) drifts: Vec<u64>,
+    /// SYNs that the kernel answered with cookies.
+    pub(crate) cookies: u64,
     pub(crate) summary: Summary,
 }
 
@@ -137,6 +144,7 @@ impl Capture {
     pub(crate) fn read(output: File) -> Result<Self> {
         let mut rows = Vec::new();
         let (mut lost, mut lost_objects, mut summary) = (0, 0, None);
+        let (mut held, mut drifts, mut cookies) = (Vec::new(), Vec::new(), 0);
         for line in BufReader::new(output).lines() {
             let line = line.context("output")?;
             let context = || format!("in the line {line}");
@@ -147,7 +155,19 @@ impl Capture {
                 "schema_version: {line}"
             );
             match value.get("type").and_then(Value::as_str) {
-                Some("transition") => rows.push(Row::read(&value).with_context(context)?),
+                Some("transition") => {
+                    let row = Row::read(&value).with_context(context)?;
+                    ensure!(row.old != row.new, "not a transition: {line}");
+                    rows.push(row);
+                }
+                Some("held") => held.push(Row::read(&value).with_context(context)?),
+                Some("audit") => {
+                    let drift = number(&value, "drift").with_context(context)?;
+                    drifts.push(drift.with_context(context)?);
+                }
+                Some("syncookies") => {
+                    cookies += number(&value, "sent").with_context(context)?.with_context(context)?;
+                }
                 Some("lost") => {
                     let count = number(&value, "count").with_context(context)?.with_context(context)?;
                     text(&value, "where").with_context(context)?.with_context(context)?;
@@ -173,12 +193,13 @@ impl Capture {
             "summary says {} lost, the lost objects {lost}",
             summary.get("lost")?
         );
-        Ok(Self { rows, lost, lost_objects, summary })
+        Ok(Self { rows, lost, lost_objects, held, drifts, cookies, summary })
     }
 
     /// Keeps the rows that `wanted` wants.
     pub(crate) fn only(mut self, wanted: impl Fn(&Row) -> bool) -> Self {
-        self.rows.retain(wanted);
+        self.rows.retain(&wanted);
+        self.held.retain(&wanted);
         self
     }
 

@@ -37,6 +37,37 @@ pub(crate) struct ProgramRuns {
     pub(crate) misses: u64,
 }
 
+/// A way of following time-wait and request sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Fentry,
+    Timer,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 2] = [Self::Fentry, Self::Timer];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Timer => "timer",
+        }
+    }
+
+    /// Why this kernel does not offer it; `None` when it does.
+    pub(crate) fn refusal(self) -> Option<String> {
+        let output = Command::new(program())
+            .args(["watch", "--duration", "0.01s", "-o", "json", "--lifecycle", self.name()])
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
 /// The program under test.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("TCPTRACE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tcptrace").into(), PathBuf::from)

@@ -7,7 +7,9 @@ mod closes;
 mod differential;
 mod expect;
 mod filters;
+mod half_open;
 mod harness;
+mod held;
 mod load;
 mod netns;
 mod opens;
@@ -24,6 +26,8 @@ mod worker;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use harness::Way;
 
 type Test = fn() -> anyhow::Result<()>;
 
@@ -68,16 +72,33 @@ const TESTS: &[(&str, Test)] = &[
     ("seeding::orphans_are_repaired_live", seeding::orphans_are_repaired_live),
     ("seeding::churn_while_it_starts", seeding::churn_while_it_starts),
     ("seeding::healed_after_a_loss", seeding::healed_after_a_loss),
+    ("seeding::audits_find_nothing", seeding::audits_find_nothing),
+    ("seeding::counts_are_those_of_ss", seeding::counts_are_those_of_ss),
+    ("half_open::cookies", half_open::cookies),
+    ("held::after_a_reset", held::after_a_reset),
+    ("resets::reasons", resets::reasons),
+    ("time_wait::sampled", time_wait::sampled),
+    ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
+    ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
+    ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
+];
+
+/// Tests of each way of following time-wait and request sockets that the kernel offers.
+const LIFECYCLE_TESTS: &[(&str, fn(Way) -> anyhow::Result<()>)] = &[
     ("time_wait::server_lingers", time_wait::server_lingers),
     ("time_wait::after_shutdown", time_wait::after_shutdown),
     ("time_wait::fin_wait2_expires", time_wait::fin_wait2_expires),
     ("time_wait::reused", time_wait::reused),
+    ("time_wait::replaced_by_the_peer", time_wait::replaced_by_the_peer),
     ("time_wait::killed", time_wait::killed),
+    ("time_wait::overflow", time_wait::overflow),
+    ("half_open::third_ack_comes_late", half_open::third_ack_comes_late),
+    ("half_open::third_ack_never_comes", half_open::third_ack_never_comes),
+    ("half_open::reset_by_the_peer", half_open::reset_by_the_peer),
+    ("half_open::full_accept_queue", half_open::full_accept_queue),
+    ("half_open::full_accept_queue_resets", half_open::full_accept_queue_resets),
     ("time_wait::twenty_thousand_lives", time_wait::twenty_thousand_lives),
     ("time_wait::expires", time_wait::expires),
-    ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
-    ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
-    ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
 ];
 
 /// Set by `cargo xtask test`: become root through sudo instead of skipping.
@@ -128,15 +149,29 @@ fn main() -> ExitCode {
              Nothing below says anything about tracing. To run them:\n\n    \
              sudo -E env \"PATH=$PATH\" cargo test --test live\n\
              ==================================================================\n",
-            TESTS.len()
+            TESTS.len() + LIFECYCLE_TESTS.len() * Way::ALL.len()
         );
     }
-    let trials = TESTS
+    let mut trials: Vec<Trial> = TESTS
         .iter()
         .map(|&(name, test)| {
             Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
                 .with_ignored_flag(missing.is_some())
         })
         .collect();
+    for way in Way::ALL {
+        let refusal = if missing.is_some() { None } else { way.refusal() };
+        if let Some(refusal) = &refusal
+            && !arguments.list
+        {
+            eprintln!("SKIPPED: {} tests of --lifecycle {}: {refusal}\n", LIFECYCLE_TESTS.len(), way.name());
+        }
+        trials.extend(LIFECYCLE_TESTS.iter().map(|&(name, test)| {
+            Trial::test(format!("{name}::{}", way.name()), move || {
+                test(way).map_err(|error| Failed::from(format!("{error:#}")))
+            })
+            .with_ignored_flag(missing.is_some() || refusal.is_some())
+        }));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

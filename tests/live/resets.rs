@@ -116,3 +116,58 @@ fn wait_readable(stream: &TcpStream) -> Result<()> {
     }
     Ok(())
 }
+
+/// Why the kernel reset, where it says so (Linux 6.10): linger 0, unread data, and data that comes after the end, which
+/// `sk_err` alone would call a reset by the peer.
+pub(crate) fn reasons() -> Result<()> {
+    let (capture, (linger, unread, late)) = scene(&[], |_| {
+        let mut linger = Pair::v4(unique_port())?;
+        SockRef::from(&linger.client).set_linger(Some(Duration::ZERO))?;
+        close(linger.client);
+        read_reset(&mut linger.server)?;
+
+        let mut unread = Pair::v4(unique_port())?;
+        unread.client.write_all(b"unread")?;
+        wait_readable(&unread.server)?;
+        close(unread.server);
+        read_reset(&mut unread.client)?;
+
+        let mut late = Pair::v4(unique_port())?;
+        close(late.client);
+        read_end(&mut late.server)?;
+        late.server.write_all(b"late")?;
+        thread::sleep(HOLD);
+        close(late.server);
+        Ok((linger.server_addr.port(), unread.server_addr.port(), late.server_addr.port()))
+    })?;
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let version: Vec<u32> = release.split('.').take(2).flat_map(str::parse).collect();
+    let has_reasons = version >= vec![6, 10];
+    let end = |port: u16, is_client: bool| {
+        let rows = capture.select(|row| {
+            row.new == "CLOSE" && if is_client { row.is_client_of(port) } else { row.is_server_of(port) }
+        });
+        rows.last().map(|row| (*row).clone()).with_context(|| crate::capture::table(&capture.rows))
+    };
+    // Which reason is the kernel's choice, and has changed: `tcp_disconnect` gives TCP_STATE or one of its own.
+    for (row, reasons) in [
+        (end(linger, true)?, &["tcp_state", "tcp_disconnect_with_data", "not_specified"][..]),
+        (end(unread, false)?, &["tcp_abort_on_close", "not_specified"][..]),
+    ] {
+        ensure!(row.end_cause.as_deref() == Some("reset_local"), "{row}");
+        ensure!(row.closed_by.as_deref() == Some("local"), "{row}");
+        let reason = row.reset_reason.as_deref();
+        ensure!(
+            reason.is_some_and(|reason| reasons.contains(&reason)) == has_reasons,
+            "{reason:?} on {release}: {row}"
+        );
+    }
+    for (port, is_client) in [(linger, false), (unread, true)] {
+        let row = end(port, is_client)?;
+        ensure!(row.end_cause.as_deref() == Some("reset_remote") && row.reset_reason.is_none(), "{row}");
+    }
+    // Without following time-wait sockets the late data meets a socket that has been swapped.
+    let row = end(late, true)?;
+    ensure!(row.closed_by.as_deref() == Some("local"), "{row}");
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! What was open before the start, and what the kernel does not report while we trace.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
@@ -131,26 +132,27 @@ pub(crate) fn orphans_are_repaired_live() -> Result<()> {
     })
 }
 
+/// Fifty connections at a time, each about 100 ms old when it goes: 500 a second, until told to stop.
+fn churn(stop: &AtomicBool) -> Result<()> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
+    let mut open = std::collections::VecDeque::new();
+    while !stop.load(Ordering::Relaxed) {
+        let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+        open.push_back((client, listener.accept()?.0));
+        if open.len() > 50 {
+            open.pop_front();
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 /// Connections come and go while tcptrace starts, again and again: what it read never contradicts what it sees.
 pub(crate) fn churn_while_it_starts() -> Result<()> {
     netns::run(|netns| {
-        let port = unique_port();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            // Fifty connections at a time, each about 100 ms old when it goes: 500 a second.
-            let churn = scope.spawn(|| -> Result<()> {
-                let mut open = std::collections::VecDeque::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let client = std::net::TcpStream::connect(("127.0.0.1", port))?;
-                    open.push_back((client, listener.accept()?.0));
-                    if open.len() > 50 {
-                        open.pop_front();
-                    }
-                    thread::sleep(Duration::from_millis(2));
-                }
-                Ok(())
-            });
+            let churn = scope.spawn(|| churn(&stop));
             let starts = (|| {
                 for start in 0..20 {
                     let tracer = Tracer::start(AUTO)?;
@@ -205,4 +207,119 @@ pub(crate) fn healed_after_a_loss() -> Result<()> {
         ensure!(summary.get("opened")? == summary.get("closed")? + live, "{summary:?}");
         Ok(())
     })
+}
+
+/// With no loss, the table is what the kernel says, after each of twenty starts in the midst of churn.
+pub(crate) fn audits_find_nothing() -> Result<()> {
+    netns::run(|_| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let churn = scope.spawn(|| churn(&stop));
+            let starts = (|| {
+                for start in 0..20 {
+                    let tracer = Tracer::start(&["--lifecycle", "auto", "--audit=100ms"])?;
+                    thread::sleep(Duration::from_millis(if start == 0 { 4000 } else { 1000 }));
+                    let capture = tracer.stop()?;
+                    let summary = &capture.summary;
+                    ensure!(capture.drifts.len() > 1, "start {start}: no audits: {summary:?}");
+                    ensure!(summary.get("lost")? == 0, "start {start}: {summary:?}");
+                    ensure!(
+                        capture.drifts.iter().all(|drift| *drift == 0),
+                        "start {start}: {:?} {summary:?}",
+                        capture.drifts
+                    );
+                }
+                Ok(())
+            })();
+            stop.store(true, Ordering::Relaxed);
+            churn.join().map_err(|_| anyhow::anyhow!("the churn panicked"))??;
+            starts
+        })
+    })
+}
+
+/// Mixed traffic; at ten moments it holds still, and the states that tcptrace has told are those that `ss` counts.
+pub(crate) fn counts_are_those_of_ss() -> Result<()> {
+    netns::run(|netns| {
+        let tracer = Tracer::start(AUTO)?;
+        let port = unique_port();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+        let mut kept = Vec::new();
+        for moment in 0..10 {
+            // Each kind a few times more: open, closed by one side only, by both, reset.
+            for kind in 0..4 {
+                let client = std::net::TcpStream::connect(("127.0.0.1", port))?;
+                let (mut server, _) = listener.accept()?;
+                match kind {
+                    0 => kept.push((Some(client), Some(server))),
+                    1 => {
+                        drop(client);
+                        read_end(&mut server)?;
+                        kept.push((None, Some(server)));
+                    }
+                    2 => {
+                        drop(client);
+                        read_end(&mut server)?;
+                        drop(server);
+                    }
+                    _ => {
+                        socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO))?;
+                        drop(server);
+                        kept.push((Some(client), None));
+                    }
+                }
+            }
+            if moment % 3 == 2 {
+                kept.remove(0);
+            }
+            // An orphan's way to TIME_WAIT is looked up each quarter of a second.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            loop {
+                thread::sleep(Duration::from_millis(300));
+                let (ours, theirs) = (told_states(&tracer, netns.inode)?, states_of_ss()?);
+                if ours == theirs {
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "moment {moment}: {ours:?} told, {theirs:?} by ss");
+            }
+        }
+        tracer.stop().map(drop)
+    })
+}
+
+/// Sockets by state, as the rows so far have it.
+fn told_states(tracer: &Tracer, inode: u64) -> Result<BTreeMap<String, usize>> {
+    let mut last: BTreeMap<(Option<std::net::IpAddr>, Option<u16>, Option<u16>, bool), Row> = BTreeMap::new();
+    for line in BufReader::new(File::open(tracer.stdout())?).lines() {
+        // The last line may be there in part only.
+        let Ok(value) = serde_json::from_str(&line?) else { break };
+        let row = Row::read(&value)?;
+        if row.netns == Some(inode) && (row.lport.is_some() || row.new == "LISTEN") {
+            let key = (row.laddr, row.lport, row.rport, row.is_listener());
+            // Lines are not strictly in the order of time.
+            if last.get(&key).is_none_or(|before| before.ts_ns <= row.ts_ns) {
+                last.insert(key, row);
+            }
+        }
+    }
+    let mut states = BTreeMap::new();
+    for row in last.values().filter(|row| row.new != "CLOSE") {
+        *states.entry(row.new.clone()).or_default() += 1;
+    }
+    Ok(states)
+}
+
+/// Sockets by state, as `ss -tan` has it.
+fn states_of_ss() -> Result<BTreeMap<String, usize>> {
+    let output = Command::new("ss").arg("-Htan").output()?;
+    ensure!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
+    let mut states = BTreeMap::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let state = match line.split_whitespace().next().context("an empty line of ss")? {
+            "ESTAB" => "ESTABLISHED".to_owned(),
+            other => other.replace("FIN-WAIT-", "FIN_WAIT").replace('-', "_"),
+        };
+        *states.entry(state).or_default() += 1;
+    }
+    Ok(states)
 }

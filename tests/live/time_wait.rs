@@ -14,30 +14,33 @@ use socket2::{Domain, SockRef};
 
 use crate::{
     capture::{Capture, Row, table},
-    harness::Tracer,
+    harness::{Tracer, Way},
     load::hammer,
     netns::{self, Netns, sysctl, unique_port},
     traffic::{Pair, close, read_end, socket},
 };
 
-const TIMER: &[&str] = &["--lifecycle", "timer"];
-
 /// Runs `body` in a namespace of its own; when it returns, the namespace and its time-wait sockets go. What was said
-/// of it, after `patience` for the kernel to take it down.
-fn watched<T: Send>(body: impl FnOnce(&Netns) -> Result<T> + Send) -> Result<(Capture, T)> {
-    let tracer = Tracer::start(TIMER)?;
+/// of it, after some time for the kernel to take it down.
+pub(crate) fn watched<T: Send>(
+    way: Way,
+    body: impl FnOnce(&Netns) -> Result<T> + Send,
+) -> Result<(Capture, T)> {
+    let tracer = Tracer::start(&["--lifecycle", way.name()])?;
     let (inode, value) = netns::run(|netns| Ok((netns.inode, body(netns)?)))?;
     thread::sleep(Duration::from_millis(1500));
     let capture = tracer.stop()?.only(|row| row.netns == Some(inode));
     let swap = capture.select(|row| {
-        row.old == "FIN_WAIT2" && row.new == "CLOSE" && row.end_cause.as_deref() != Some("tw_expired")
+        row.old == "FIN_WAIT2"
+            && row.new == "CLOSE"
+            && !matches!(row.end_cause.as_deref(), Some("tw_expired" | "tw_overflow" | "reset_local"))
     });
     ensure!(swap.is_empty(), "a swap is shown as an end:\n{}", table(swap));
     Ok((capture, value))
 }
 
 /// The one row of the client of `port` that leaves `old` for `new`.
-fn the_row<'a>(capture: &'a Capture, port: u16, old: &str, new: &str) -> Result<&'a Row> {
+pub(crate) fn the_row<'a>(capture: &'a Capture, port: u16, old: &str, new: &str) -> Result<&'a Row> {
     let rows = capture.select(|row| row.is_client_of(port) && row.old == old && row.new == new);
     ensure!(
         rows.len() == 1,
@@ -48,11 +51,11 @@ fn the_row<'a>(capture: &'a Capture, port: u16, old: &str, new: &str) -> Result<
     Ok(rows[0])
 }
 
-fn milliseconds(row: &Row) -> Result<u64> {
+pub(crate) fn milliseconds(row: &Row) -> Result<u64> {
     Ok(row.duration_ns.with_context(|| format!("no duration: {row}"))? / 1_000_000)
 }
 
-fn near(what: &str, row: &Row, truth: Duration, tolerance_ms: u64) -> Result<()> {
+pub(crate) fn near(what: &str, row: &Row, truth: Duration, tolerance_ms: u64) -> Result<()> {
     let (seen, truth) = (milliseconds(row)?, u64::try_from(truth.as_millis())?);
     ensure!(seen.abs_diff(truth) <= tolerance_ms, "{what}: {seen} ms instead of {truth} ms: {row}");
     Ok(())
@@ -60,9 +63,9 @@ fn near(what: &str, row: &Row, truth: Duration, tolerance_ms: u64) -> Result<()>
 
 /// The client closes first; the server takes its time. FIN_WAIT2 is true to 10 ms, whether or not the kernel showed
 /// that the peer's FIN re-armed the timer.
-pub(crate) fn server_lingers() -> Result<()> {
+pub(crate) fn server_lingers(way: Way) -> Result<()> {
     let lingers = [0, 500, 3000].map(Duration::from_millis);
-    let (capture, truths) = watched(|_| {
+    let (capture, truths) = watched(way, |_| {
         let mut pairs = Vec::new();
         for linger in lingers {
             let pair = Pair::v4(unique_port())?;
@@ -96,8 +99,8 @@ pub(crate) fn server_lingers() -> Result<()> {
 }
 
 /// Half-closed by shutdown(): the full socket waits for the peer's FIN, and TIME_WAIT begins exactly then.
-pub(crate) fn after_shutdown() -> Result<()> {
-    let (capture, (port, truth)) = watched(|_| {
+pub(crate) fn after_shutdown(way: Way) -> Result<()> {
+    let (capture, (port, truth)) = watched(way, |_| {
         let mut pair = Pair::v4(unique_port())?;
         pair.client.shutdown(Shutdown::Write)?;
         let begun = Instant::now();
@@ -114,8 +117,8 @@ pub(crate) fn after_shutdown() -> Result<()> {
 }
 
 /// The peer never closes: the orphan's FIN_WAIT2 ends after tcp_fin_timeout.
-pub(crate) fn fin_wait2_expires() -> Result<()> {
-    let (capture, port) = watched(|_| {
+pub(crate) fn fin_wait2_expires(way: Way) -> Result<()> {
+    let (capture, port) = watched(way, |_| {
         sysctl("ipv4/tcp_fin_timeout", "2")?;
         let mut pair = Pair::v4(unique_port())?;
         close(pair.client);
@@ -130,8 +133,8 @@ pub(crate) fn fin_wait2_expires() -> Result<()> {
 }
 
 /// A new connection takes the port of a time-wait socket.
-pub(crate) fn reused() -> Result<()> {
-    let (capture, (port, truth)) = watched(|_| {
+pub(crate) fn reused(way: Way) -> Result<()> {
+    let (capture, (port, truth)) = watched(way, |_| {
         sysctl("ipv4/tcp_tw_reuse", "1")?;
         let server = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
         let to = server.local_addr()?;
@@ -164,8 +167,8 @@ pub(crate) fn reused() -> Result<()> {
 }
 
 /// `ss -K` takes a time-wait socket away, where the kernel allows it.
-pub(crate) fn killed() -> Result<()> {
-    let (capture, (port, truth)) = watched(|_| {
+pub(crate) fn killed(way: Way) -> Result<()> {
+    let (capture, (port, truth)) = watched(way, |_| {
         let mut pair = Pair::v4(unique_port())?;
         let port = pair.server_addr.port();
         close(pair.client);
@@ -187,9 +190,97 @@ pub(crate) fn killed() -> Result<()> {
     near("TIME_WAIT", end, truth, 100)
 }
 
+/// No time-wait sockets are to be had: the connection ends without.
+pub(crate) fn overflow(way: Way) -> Result<()> {
+    let (capture, port) = watched(way, |_| {
+        sysctl("ipv4/tcp_max_tw_buckets", "0")?;
+        let mut pair = Pair::v4(unique_port())?;
+        close(pair.client);
+        read_end(&mut pair.server)?;
+        close(pair.server);
+        // It is looked up before it is told.
+        thread::sleep(Duration::from_millis(700));
+        Ok(pair.server_addr.port())
+    })?;
+    let end = the_row(&capture, port, "FIN_WAIT2", "CLOSE")?;
+    ensure!(end.end_cause.as_deref() == Some("tw_overflow"), "{end}");
+    ensure!(milliseconds(end)? < 100, "{end}");
+    Ok(())
+}
+
+/// The peer's new SYN takes the place of a time-wait socket.
+pub(crate) fn replaced_by_the_peer(way: Way) -> Result<()> {
+    let (capture, (port, truth)) = watched(way, |_| {
+        let server = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
+        let to = server.local_addr()?;
+        let from = SocketAddr::from(([127, 0, 0, 1], unique_port()));
+        let connect = || -> Result<_> {
+            let client = socket(Domain::IPV4)?;
+            client.set_reuse_address(true)?;
+            client.bind(&from.into())?;
+            client.connect(&to.into())?;
+            Ok((std::net::TcpStream::from(client), server.accept()?.0))
+        };
+        let (mut client, accepted) = connect()?;
+        // The server closes first, and has the time-wait socket.
+        close(accepted);
+        read_end(&mut client)?;
+        close(client);
+        let begun = Instant::now();
+        thread::sleep(Duration::from_millis(1200));
+        let (client, accepted) = connect()?;
+        let truth = begun.elapsed();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+        close(client);
+        close(accepted);
+        Ok((to.port(), truth))
+    })?;
+    let ends = capture.select(|row| row.is_server_of(port) && row.old == "TIME_WAIT");
+    ensure!(ends.len() == 1, "{} ends in\n{}", ends.len(), table(&capture.rows));
+    ensure!(ends[0].end_cause.as_deref() == Some("tw_reused"), "{}", ends[0]);
+    near("TIME_WAIT", ends[0], truth, 20)
+}
+
+/// By looks at the kernel's tables alone: no swap is shown as an end, TIME_WAIT begins when its timer says, and what is
+/// not seen to end is a lower bound.
+pub(crate) fn sampled() -> Result<()> {
+    let (capture, (port, truth)) = {
+        let mut tracer = None;
+        let (inode, value) = netns::run(|netns| {
+            let running = Tracer::start(&["--lifecycle", "sample"])?;
+            let mut pair = Pair::v4(unique_port())?;
+            close(pair.client);
+            let begun = Instant::now();
+            read_end(&mut pair.server)?;
+            thread::sleep(Duration::from_millis(900));
+            close(pair.server);
+            let truth = begun.elapsed();
+            thread::sleep(Duration::from_millis(900));
+            let port = pair.server_addr.port();
+            let killed = Command::new("ss")
+                .args(["-K", "-tan", "state", "time-wait", "dport", "=", &port.to_string()])
+                .output()?;
+            ensure!(killed.status.success(), "ss -K: {}", String::from_utf8_lossy(&killed.stderr));
+            // Two looks must miss it.
+            thread::sleep(Duration::from_millis(1500));
+            tracer = Some(running);
+            Ok((netns.inode, (port, truth)))
+        })?;
+        let capture = tracer.context("was started")?.stop()?;
+        (capture.only(|row| row.netns == Some(inode)), value)
+    };
+    near("FIN_WAIT2", the_row(&capture, port, "FIN_WAIT2", "TIME_WAIT")?, truth, 10)?;
+    let end = the_row(&capture, port, "TIME_WAIT", "CLOSE")?;
+    ensure!(end.end_cause.as_deref() == Some("unknown"), "{end}");
+    ensure!(end.duration_is.as_deref() == Some("at_least") && milliseconds(end)? < 1000, "{end}");
+    let swap = capture.select(|row| row.old == "FIN_WAIT2" && row.new == "CLOSE");
+    ensure!(swap.is_empty(), "a swap is shown as an end:\n{}", table(swap));
+    Ok(())
+}
+
 /// TIME_WAIT to its end: about 61.5 s. The kernel's own table is the measure.
-pub(crate) fn expires() -> Result<()> {
-    let tracer = Tracer::start(TIMER)?;
+pub(crate) fn expires(way: Way) -> Result<()> {
+    let tracer = Tracer::start(&["--lifecycle", way.name()])?;
     let (inode, (port, gone)) = netns::run(|netns| {
         let mut pair = Pair::v4(unique_port())?;
         let port = pair.server_addr.port();
@@ -218,9 +309,9 @@ pub(crate) fn expires() -> Result<()> {
 }
 
 /// Default settings, full load: nothing lost, every client's life is whole.
-pub(crate) fn twenty_thousand_lives() -> Result<()> {
+pub(crate) fn twenty_thousand_lives(way: Way) -> Result<()> {
     const CONNECTIONS: usize = 20_000;
-    let tracer = Tracer::start(&["--lifecycle", "auto"])?;
+    let tracer = Tracer::start(&["--lifecycle", way.name()])?;
     let inode = netns::run(|netns| {
         hammer(CONNECTIONS)?;
         netns::settle()?;

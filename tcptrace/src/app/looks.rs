@@ -1,6 +1,8 @@
 //! When to look at the kernel's socket tables beside tracing, for what, and what to make of it.
 
-use std::{io, time::Duration};
+use std::{io, num::NonZeroU32, time::Duration};
+
+use rustc_hash::FxHashMap;
 
 use super::{
     pipeline::Pipeline,
@@ -8,8 +10,10 @@ use super::{
 };
 use crate::{
     model::{KtimeNs, SampledKind, Sees},
+    output::SynCookies,
     source::{
         clock,
+        diag::TcpExt,
         live::{Hook, Live, Way},
     },
 };
@@ -22,6 +26,12 @@ const LOOKS_TO_HEAL: u32 = 3;
 
 /// A look at everything is followed by a pause of so many times its own length: 2 % of a processor at most.
 const PAUSE_FACTOR: u64 = 50;
+
+/// How often to read what the kernel counts.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
+/// How long to wait for the last counts.
+const LAST_COUNT: Duration = Duration::from_secs(1);
 
 /// A look at everything that comes again and again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +63,9 @@ pub(super) struct Looks {
     auditing: Paced,
     audit_every: Option<Duration>,
     is_correcting: bool,
+    counting: Paced,
+    /// What the kernel had counted when it was told last.
+    counted: FxHashMap<NonZeroU32, TcpExt>,
     /// Timer events that the kernel skipped.
     skipped: u64,
 }
@@ -74,10 +87,10 @@ impl Looks {
             destruction: live.sees_destruction(),
             tables: has_identity && survey.is_there(),
         });
-        if has_identity && survey.ask_for_all(Asked::Seed) {
+        if survey.ask_for_all(if has_identity { Asked::Seed } else { Asked::Count }) && has_identity {
             pipeline.expect_seed();
         }
-        let first_audit = audit_every.map_or(0, nanoseconds);
+        let first_audit = after(clock::now(), audit_every.unwrap_or_default());
         Self {
             survey,
             way,
@@ -85,9 +98,11 @@ impl Looks {
             to_heal: 0,
             healing: Paced::default(),
             sampling: Paced::default(),
-            auditing: Paced { is_under_way: false, not_before: KtimeNs(clock::now().0 + first_audit) },
+            auditing: Paced { is_under_way: false, not_before: first_audit },
             audit_every,
             is_correcting: false,
+            counting: Paced { is_under_way: false, not_before: after(clock::now(), COUNT_EVERY) },
+            counted: FxHashMap::default(),
             skipped: 0,
         }
     }
@@ -112,10 +127,13 @@ impl Looks {
 
     /// Asks for what is due. Call it each [`TICK`].
     pub(super) fn tick(&mut self, pipeline: &Pipeline) {
+        let now = clock::now();
+        if self.counting.is_due(now) {
+            self.counting.is_under_way = self.survey.ask_for_all(Asked::Count);
+        }
         if !self.has_identity {
             return;
         }
-        let now = clock::now();
         if !self.is_correcting {
             let table = pipeline.table();
             self.is_correcting = self.survey.ask_for(table.suspects().chain(table.orphans()));
@@ -162,15 +180,55 @@ impl Looks {
             }
             Asked::Audit => {
                 self.auditing.done(shown.started, shown.ended);
-                let pause = self.audit_every.map_or(0, nanoseconds);
-                self.auditing.not_before = self.auditing.not_before.max(KtimeNs(shown.ended.0 + pause));
+                let due = after(shown.ended, self.audit_every.unwrap_or_default());
+                self.auditing.not_before = self.auditing.not_before.max(due);
                 pipeline.audit(&shown.look())?;
+            }
+            Asked::Count => {
+                self.counting.done(shown.started, shown.ended);
+                self.counting.not_before = self.counting.not_before.max(after(shown.ended, COUNT_EVERY));
+            }
+        }
+        self.count(&shown, pipeline)
+    }
+
+    /// Waits for the last counts of the kernel.
+    pub(super) async fn finish(&mut self, pipeline: &mut Pipeline) -> io::Result<()> {
+        if !self.survey.ask_for_all(Asked::Count) {
+            return Ok(());
+        }
+        let deadline = tokio::time::Instant::now() + LAST_COUNT;
+        while let Ok(shown) = tokio::time::timeout_at(deadline, self.next()).await {
+            self.count(&shown, pipeline)?;
+            if shown.asked == Asked::Count {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of half-open connections that the kernel keeps nothing of. What it had counted when a namespace was first
+    /// seen is not told.
+    fn count(&mut self, shown: &Shown, pipeline: &mut Pipeline) -> io::Result<()> {
+        for (netns, now) in &shown.counters {
+            let Some(before) = self.counted.insert(*netns, *now) else { continue };
+            let increment = |of: fn(&TcpExt) -> Option<u64>| {
+                of(now).unwrap_or(0).saturating_sub(of(&before).unwrap_or(0))
+            };
+            let cookies = SynCookies {
+                netns: *netns,
+                sent: increment(|counters| counters.syncookies_sent),
+                received: increment(|counters| counters.syncookies_received),
+                failed: increment(|counters| counters.syncookies_failed),
+            };
+            if cookies.sent > 0 || cookies.received > 0 {
+                pipeline.syncookies(shown.ended, cookies)?;
             }
         }
         Ok(())
     }
 }
 
-fn nanoseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 2)
+fn after(moment: KtimeNs, span: Duration) -> KtimeNs {
+    KtimeNs(moment.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
 }

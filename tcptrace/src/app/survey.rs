@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
     model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey, TcpState},
-    source::diag::{DiagReply, DiagRequest, DiagWorker, Lookup, Scope, StateMask},
+    source::diag::{DiagReply, DiagRequest, DiagWorker, Lookup, Scope, StateMask, TcpExt},
 };
 
 /// Sockets looked up at once, at most: about 2 ms of work for the kernel.
@@ -32,10 +32,13 @@ pub(super) enum Asked {
     Sample,
     /// Single sockets: orphans and suspects.
     Correct,
+    /// What the kernel counts, and no sockets.
+    Count,
 }
 
 impl Asked {
-    const ALL: [Self; 5] = [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct];
+    const ALL: [Self; 6] =
+        [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct, Self::Count];
 
     /// The number that the reply carries.
     const fn tag(self) -> u64 {
@@ -50,6 +53,8 @@ pub(super) struct Shown {
     pub(super) keys: Vec<SocketKey>,
     pub(super) sampled: Vec<Sampled>,
     pub(super) namespaces: Vec<NonZeroU32>,
+    /// What the kernel counts in each namespace.
+    pub(super) counters: Vec<(NonZeroU32, TcpExt)>,
     pub(super) started: KtimeNs,
     pub(super) ended: KtimeNs,
 }
@@ -93,8 +98,13 @@ impl Survey {
     pub(super) fn ask_for_all(&self, asked: Asked) -> bool {
         self.ask(DiagRequest {
             tag: asked.tag(),
-            states: if asked == Asked::Sample { MINIS } else { StateMask::ALL },
+            states: match asked {
+                Asked::Sample => MINIS,
+                Asked::Count => StateMask::NONE,
+                _ => StateMask::ALL,
+            },
             with_times: false,
+            with_counters: matches!(asked, Asked::Seed | Asked::Count),
             scope: Scope::All,
             lookups: Vec::new(),
         })
@@ -118,6 +128,7 @@ impl Survey {
                 tag: Asked::Correct.tag(),
                 states: StateMask::NONE,
                 with_times: false,
+                with_counters: false,
                 scope: Scope::Only(inodes),
                 lookups,
             })
@@ -157,6 +168,7 @@ impl Survey {
             keys,
             sampled,
             namespaces: reply.namespaces,
+            counters: reply.counters,
             started: reply.started,
             ended: reply.ended,
         }

@@ -95,6 +95,7 @@ async fn trace(watch: &Watch) -> Result<()> {
         times_empty += u32::from(!live.drain(&mut batch).context(UNREADABLE)?);
         take(&mut pipeline, &mut batch, &mut looks)?;
     }
+    looks.finish(&mut pipeline).await.context(UNWRITABLE)?;
     let ended = clock::now();
     let summary = pipeline
         .end(ended, |summary| Summary {

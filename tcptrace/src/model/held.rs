@@ -27,7 +27,8 @@ pub(super) type HeldSockets = LinkedHashMap<SocketKey, Held, FxBuildHasher>;
 impl Table {
     /// The full socket is in CLOSE. `connection` is what it stood for.
     pub(super) fn note_closed(&mut self, transition: &Transition, connection: &Connection) {
-        if self.sees.destruction && !transition.is_orphan {
+        // `tcp_destroy_sock` is not for MPTCP-level sockets.
+        if self.sees.destruction && !transition.is_orphan && !transition.mptcp {
             let held = Held { connection: *connection, since: transition.ts, is_doubtful: false };
             self.held.insert(transition.key, held);
             if self.held.len() > self.max_connections() {

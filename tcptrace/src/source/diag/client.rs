@@ -21,8 +21,9 @@ use rustix::{
 use zerocopy::{Immutable, IntoBytes, byteorder::native_endian};
 
 use super::{
-    DiagError, DiagSocket, Namespace, ReadAt, StateMask,
+    DiagError, DiagSocket, Namespace, ReadAt, StateMask, TcpExt,
     answer::Answer,
+    counters::Counters,
     socket::{AF_INET, AF_INET6},
     wire::{
         INET_DIAG_INFO, NLM_F_DUMP, NLM_F_REQUEST, RawDumpRequest, RawLookup, RawMessage, RawSocketId,
@@ -77,6 +78,8 @@ pub struct DiagClient {
     /// An answer was not read to its end: the rest of it is still to come.
     is_unfinished: bool,
     buffer: Vec<u8>,
+    /// `None` where they cannot be read.
+    counters: Option<Counters>,
 }
 
 impl DiagClient {
@@ -84,26 +87,32 @@ impl DiagClient {
     pub fn own() -> Result<Self, DiagError> {
         let netns = Namespace::own()?;
         let socket = open(netns.inode().get())?;
-        Ok(Self::new(socket, netns))
+        Ok(Self::new((socket, Counters::of_this_thread().ok()), netns))
     }
 
     /// A client of any namespace. A thread of its own enters it, so that no other thread's namespace changes.
     pub fn enter(netns: Namespace) -> Result<Self, DiagError> {
         let inode = netns.inode().get();
-        let socket = thread::scope(|scope| {
+        let opened = thread::scope(|scope| {
             let opener = thread::Builder::new().name("diag-open".to_owned()).spawn_scoped(scope, || {
                 move_into_link_name_space(netns.fd(), Some(LinkNameSpaceType::Network))
                     .map_err(|error| DiagError::Enter { netns: inode, error })?;
-                open(inode)
+                open(inode).map(|socket| (socket, Counters::of_this_thread().ok()))
             });
             let died = |_| DiagError::Thread(std::io::Error::other("the thread has panicked"));
             opener.map_err(DiagError::Thread)?.join().map_err(died)?
         })?;
-        Ok(Self::new(socket, netns))
+        Ok(Self::new(opened, netns))
     }
 
-    fn new(socket: OwnedFd, netns: Namespace) -> Self {
-        Self { socket, netns, sequence: 0, is_unfinished: false, buffer: vec![0; DATAGRAM_BYTES] }
+    fn new((socket, counters): (OwnedFd, Option<Counters>), netns: Namespace) -> Self {
+        let buffer = vec![0; DATAGRAM_BYTES];
+        Self { socket, netns, sequence: 0, is_unfinished: false, buffer, counters }
+    }
+
+    /// What the kernel counts in the namespace; `None` where that cannot be read.
+    pub fn counters(&self) -> Option<TcpExt> {
+        self.counters.as_ref()?.read().ok()
     }
 
     /// The namespace it asks.

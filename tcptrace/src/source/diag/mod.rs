@@ -6,6 +6,7 @@
 
 mod answer;
 mod client;
+mod counters;
 mod error;
 #[cfg(all(test, target_endian = "little"))]
 mod fixtures;
@@ -19,6 +20,7 @@ mod wire;
 mod worker;
 
 pub use client::{DiagClient, Dump, Lookup};
+pub use counters::TcpExt;
 pub use error::DiagError;
 pub use namespaces::{Found, Namespace, Namespaces};
 pub use socket::{DiagSocket, ReadAt, SocketKind, TcpTimes, Timer, TimerKind};

@@ -73,10 +73,9 @@ pub struct Found {
 pub struct Namespaces;
 
 impl Namespaces {
-    /// All network namespaces that a process is in or that `ip netns` has named.
+    /// All network namespaces that a process or a thread is in or that `ip netns` has named.
     ///
-    /// Not found: those that are held by a mount elsewhere or a descriptor only, and those that a thread but not its
-    /// process's first one is in. Takes CAP_SYS_PTRACE for other users' processes (`proc_ns_readlink`).
+    /// Not found: those that are held by a mount elsewhere or a descriptor only. Takes CAP_SYS_PTRACE for other users' processes (`proc_ns_readlink`).
     pub fn find() -> Result<Found, DiagError> {
         let mut found = Found::default();
         let mut known = FxHashSet::default();
@@ -86,10 +85,18 @@ impl Namespaces {
             if !name.bytes().all(|byte| byte.is_ascii_digit()) {
                 continue;
             }
-            match add(&mut found.namespaces, &mut known, &Path::new(PROC).join(name).join("ns/net")) {
+            let process = Path::new(PROC).join(name);
+            match add(&mut found.namespaces, &mut known, &process.join("ns/net")) {
                 // ENOENT: it has ended. A zombie's link is there, but leads nowhere.
                 Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
-                Err(_) => found.hidden_processes += 1,
+                Err(_) => {
+                    found.hidden_processes += 1;
+                    continue;
+                }
+            }
+            for thread in threads(&process.join("task")) {
+                // As above; and whoever may look at the process may look at its threads.
+                let _ = add(&mut found.namespaces, &mut known, &thread.join("ns/net"));
             }
         }
         // Nobody needs to have used `ip netns`.
@@ -105,6 +112,16 @@ impl Namespaces {
     }
 }
 
+/// The threads of a process, in its directory `task`; none when there is but one, as of most processes.
+fn threads(tasks: &Path) -> Vec<PathBuf> {
+    // A directory has a link for each one in it, besides `.` and its own name (`proc_task_getattr`).
+    const LINKS_OF_ONE: u64 = 3;
+    if stat(tasks).map_or(0, |tasks| tasks.st_nlink) <= LINKS_OF_ONE {
+        return Vec::new();
+    }
+    directory(tasks).into_iter().flatten().map_while(Result::ok).map(|name| tasks.join(name)).collect()
+}
+
 /// Opens the namespace behind `path` unless it is known. Most processes share one: a look is enough for them.
 fn add(namespaces: &mut Vec<Namespace>, known: &mut FxHashSet<NonZeroU32>, path: &Path) -> Result<(), Errno> {
     if inode_number(stat(path)?.st_ino).is_some_and(|inode| known.contains(&inode)) {
@@ -118,7 +135,7 @@ fn add(namespaces: &mut Vec<Namespace>, known: &mut FxHashSet<NonZeroU32>, path:
 }
 
 /// The names in a directory.
-fn directory(path: &str) -> Result<impl Iterator<Item = Result<String, Errno>>, Errno> {
+fn directory(path: impl rustix::path::Arg) -> Result<impl Iterator<Item = Result<String, Errno>>, Errno> {
     let fd =
         rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(Dir::new(fd)?.filter_map(|entry| match entry {

@@ -10,7 +10,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use rustc_hash::FxHashSet;
 use thiserror::Error;
 
-use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, StateMask};
+use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, StateMask, TcpExt};
 use crate::{model::KtimeNs, source::clock};
 
 /// Requests that may wait; whoever asks faster than the kernel answers is told so.
@@ -42,6 +42,8 @@ pub struct DiagRequest {
     pub with_times: bool,
     /// Which namespaces.
     pub scope: Scope,
+    /// Whether to read [`DiagReply::counters`].
+    pub with_counters: bool,
     /// Single sockets wanted besides, each with the inode of its namespace, which must be in the scope.
     pub lookups: Vec<(NonZeroU32, Lookup)>,
 }
@@ -70,6 +72,8 @@ pub struct DiagReply {
     pub namespaces: Vec<NonZeroU32>,
     /// The sockets, each once.
     pub sockets: Vec<DiagSocket>,
+    /// What the kernel counts in each namespace.
+    pub counters: Vec<(NonZeroU32, TcpExt)>,
     /// The namespaces that were not read.
     pub errors: Vec<NamespaceError>,
     /// Processes whose namespace could not be looked at, see [`super::Found::hidden_processes`].
@@ -144,6 +148,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>) -> DiagReply {
         ended: KtimeNs(0),
         namespaces: Vec::new(),
         sockets: Vec::new(),
+        counters: Vec::new(),
         errors: Vec::new(),
         hidden_processes: 0,
         malformed: 0,
@@ -212,6 +217,9 @@ impl DiagReply {
 
     fn read(&mut self, client: &mut DiagClient, request: &DiagRequest) {
         let netns = client.netns().inode();
+        if request.with_counters {
+            self.counters.extend(client.counters().map(|counters| (netns, counters)));
+        }
         for (_, wanted) in request.lookups.iter().filter(|(of, _)| *of == netns) {
             match client.lookup(wanted) {
                 Ok(found) => self.sockets.extend(found),

@@ -7,7 +7,8 @@ use aya::{Btf, Ebpf};
 use super::{
     error::OpenError,
     kallsyms,
-    object::{Globals, Link, attach_entry, attach_exit, attach_typed},
+    object::Globals,
+    programs::{Link, Typed},
     types::Types,
 };
 
@@ -83,18 +84,41 @@ impl fmt::Display for Lifecycle {
     }
 }
 
-/// What the ladder needs to know before the object is loaded.
-pub(super) struct Prepared {
+/// Programs of the timer way.
+pub(super) const TIMERS: [Typed; 3] = [
+    Typed::tracepoint("timer_expire", "timer_expire_entry"),
+    Typed::tracepoint("timer_cancel", "timer_cancel"),
+    Typed::tracepoint("timer_start", "timer_start"),
+];
+
+/// Programs of the fentry way but the one that sees a time-wait socket take its socket's place. Ends first, so that
+/// nothing that is seen to begin has no end.
+const FUNCTIONS: [Typed; 7] = [
+    Typed::entry("tw_timer", "tw_timer_handler"),
+    Typed::entry("tw_kill", "inet_twsk_kill"),
+    Typed::exit("request_drop", "inet_csk_reqsk_queue_drop"),
+    Typed::exit("request_timer_exit", "reqsk_timer_handler"),
+    Typed::entry("request_timer", "reqsk_timer_handler"),
+    Typed::entry("tw_schedule", "__inet_twsk_schedule"),
+    Typed::entry("request_add", "inet_csk_reqsk_queue_hash_add"),
+];
+
+/// The ladder of one start.
+pub(super) struct Ladder {
     choice: LifecycleChoice,
     /// Why neither fentry nor timers can be used.
     no_minis: Option<String>,
     /// Why timers cannot be used.
     no_timers: Option<String>,
-    /// The function that puts a time-wait socket into its socket's place.
-    hashdance: &'static str,
+    /// The program that sees a time-wait socket take its socket's place.
+    hashdance: Typed,
+    has_cookies: bool,
+    /// The steps that are left, best first.
+    left: Vec<Way>,
+    reasons: Vec<(Way, String)>,
 }
 
-impl Prepared {
+impl Ladder {
     /// Sets what the programs want to know, as far as it can be known.
     pub(super) fn new(choice: LifecycleChoice, types: &Types, globals: &mut Globals) -> Self {
         let no_minis = match types.for_minis() {
@@ -113,40 +137,68 @@ impl Prepared {
             Err(reason) => Some(reason),
         };
         let scheduled = "inet_twsk_hashdance_schedule";
-        let hashdance = if types.has_function(scheduled) { scheduled } else { "inet_twsk_hashdance" };
-        Self { choice, no_minis, no_timers, hashdance }
+        let function = if types.has_function(scheduled) { scheduled } else { "inet_twsk_hashdance" };
+        let left = match choice {
+            LifecycleChoice::Auto => vec![Way::Fentry, Way::Timer, Way::Sample],
+            LifecycleChoice::Fentry => vec![Way::Fentry],
+            LifecycleChoice::Timer => vec![Way::Timer],
+            LifecycleChoice::Sample => vec![Way::Sample],
+            LifecycleChoice::Off => Vec::new(),
+        };
+        Self {
+            choice,
+            no_minis,
+            no_timers,
+            hashdance: Typed::entry("tw_hashdance", function),
+            has_cookies: true,
+            left,
+            reasons: Vec::new(),
+        }
     }
 
-    /// Climbs down the ladder to the first way that works.
-    pub(super) fn attach(
-        &self,
-        ebpf: &mut Ebpf,
-        btf: &Btf,
-        cookie: bool,
-    ) -> Result<(Lifecycle, Vec<Link>), OpenError> {
-        let ways: &[Way] = match self.choice {
-            LifecycleChoice::Auto => &[Way::Fentry, Way::Timer, Way::Sample],
-            LifecycleChoice::Fentry => &[Way::Fentry],
-            LifecycleChoice::Timer => &[Way::Timer],
-            LifecycleChoice::Sample => &[Way::Sample],
-            LifecycleChoice::Off => &[],
-        };
-        let mut reasons = Vec::new();
-        for way in ways {
-            match self.try_way(*way, ebpf, btf, cookie) {
-                Ok(links) => return Ok((Lifecycle { way: *way, reasons }, links)),
-                Err(reason) => reasons.push((*way, reason)),
-            }
+    /// Climbs down to the first step whose programs the kernel takes.
+    pub(super) fn load(&mut self, ebpf: &mut Ebpf, btf: &Btf, has_cookies: bool) {
+        self.has_cookies = has_cookies;
+        while let Some(way) = self.left.first().copied()
+            && let Err(reason) = self.load_way(way, ebpf, btf)
+        {
+            self.give_up(reason);
         }
-        let lifecycle = Lifecycle { way: Way::Off, reasons };
+    }
+
+    /// Attaches the step that was loaded, or, where the kernel refuses that, one of those below.
+    pub(super) fn attach(mut self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(Lifecycle, Vec<Link>), OpenError> {
+        while let Some(way) = self.left.first().copied() {
+            let programs = self.programs(way);
+            let links: Result<Vec<Link>, _> = programs.iter().map(|typed| typed.attach(ebpf)).collect();
+            match links {
+                Ok(links) => return Ok((Lifecycle { way, reasons: self.reasons }, links)),
+                Err(error) => self.give_up(error.to_string()),
+            }
+            self.load(ebpf, btf, self.has_cookies);
+        }
+        let lifecycle = Lifecycle { way: Way::Off, reasons: self.reasons };
         match self.choice {
             LifecycleChoice::Auto | LifecycleChoice::Off => Ok((lifecycle, Vec::new())),
             _ => Err(OpenError::Lifecycle { lifecycle }),
         }
     }
 
-    fn try_way(&self, way: Way, ebpf: &mut Ebpf, btf: &Btf, cookie: bool) -> Result<Vec<Link>, String> {
-        if !cookie {
+    fn give_up(&mut self, reason: String) {
+        let way = self.left.remove(0);
+        self.reasons.push((way, reason));
+    }
+
+    fn programs(&self, way: Way) -> Vec<Typed> {
+        match way {
+            Way::Fentry => FUNCTIONS.into_iter().chain([self.hashdance]).collect(),
+            Way::Timer => TIMERS.to_vec(),
+            Way::Sample | Way::Off => Vec::new(),
+        }
+    }
+
+    fn load_way(&self, way: Way, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+        if !self.has_cookies {
             return Err("it needs socket cookies (Linux 5.12)".to_owned());
         }
         let unknown = match way {
@@ -157,33 +209,7 @@ impl Prepared {
         if let Some(reason) = unknown {
             return Err(reason.clone());
         }
-        let links = match way {
-            Way::Fentry => self.attach_fentry(ebpf, btf),
-            Way::Timer => attach_timers(ebpf, btf),
-            Way::Sample | Way::Off => Ok(Vec::new()),
-        };
-        links.map_err(|error| error.to_string())
+        let mut programs = self.programs(way).into_iter();
+        programs.try_for_each(|typed| typed.load(ebpf, btf)).map_err(|error| error.to_string())
     }
-
-    /// Ends first, so that nothing that is seen to begin has no end.
-    fn attach_fentry(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<Link>, OpenError> {
-        Ok(vec![
-            attach_entry(ebpf, "tw_timer", "tw_timer_handler", btf)?,
-            attach_entry(ebpf, "tw_kill", "inet_twsk_kill", btf)?,
-            attach_exit(ebpf, "request_drop", "inet_csk_reqsk_queue_drop", btf)?,
-            attach_exit(ebpf, "request_timer_exit", "reqsk_timer_handler", btf)?,
-            attach_entry(ebpf, "request_timer", "reqsk_timer_handler", btf)?,
-            attach_entry(ebpf, "tw_schedule", "__inet_twsk_schedule", btf)?,
-            attach_entry(ebpf, "tw_hashdance", self.hashdance, btf)?,
-            attach_entry(ebpf, "request_add", "inet_csk_reqsk_queue_hash_add", btf)?,
-        ])
-    }
-}
-
-/// Programs of the timer way and their tracepoints.
-pub(super) const TIMER_PROGRAMS: [(&str, &str); 3] =
-    [("timer_expire", "timer_expire_entry"), ("timer_cancel", "timer_cancel"), ("timer_start", "timer_start")];
-
-fn attach_timers(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<Link>, OpenError> {
-    TIMER_PROGRAMS.iter().map(|(name, tracepoint)| attach_typed(ebpf, name, tracepoint, btf)).collect()
 }

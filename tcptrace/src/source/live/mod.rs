@@ -8,6 +8,7 @@ mod misses;
 mod object;
 mod offsets;
 mod privileges;
+mod programs;
 mod ring;
 mod tracefs;
 mod types;

@@ -4,10 +4,7 @@ use std::{fs, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{
-        BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint, fentry::FEntryLink, fexit::FExitLink,
-        tp_btf::BtfTracePointLink, trace_point::TracePointLink,
-    },
+    programs::{Program, TracePoint},
 };
 use tcptrace_common::reset_reason;
 
@@ -15,9 +12,10 @@ use super::{
     Hook, HookChoice, Lifecycle, LifecycleChoice, Settings, Way,
     error::{BtfProblem, OpenError},
     format,
-    lifecycle::{Prepared, TIMER_PROGRAMS},
+    lifecycle::{Ladder, TIMERS},
     misses::Misses,
     offsets::Offset,
+    programs::{Link, Typed, program},
     tracefs,
     types::{self, Types},
 };
@@ -27,8 +25,10 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/tcptrace.bpf.o");
 
 const CATEGORY: &str = "sock";
 const TRACEPOINT: &str = "inet_sock_set_state";
-const BTF_PROGRAM: &str = "state_btf";
-const BTF_BACKUP: &str = "state_btf_backup";
+const STATE: Typed = Typed::tracepoint("state_btf", TRACEPOINT);
+const BACKUP: Typed = Typed::tracepoint("state_btf_backup", TRACEPOINT);
+const RESETS: Typed = Typed::tracepoint("send_reset_btf", "tcp_send_reset");
+const DESTRUCTION: Typed = Typed::tracepoint("destroy_btf", "tcp_destroy_sock");
 const CLASSIC_PROGRAM: &str = "state_classic";
 
 /// `log::Level` as aya-log-ebpf numbers it: nothing, or up to debug.
@@ -38,7 +38,6 @@ const LOG_DEBUG: u8 = 4;
 /// The kernel half, loaded.
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
-    /// Dropping it detaches; the program and its counters stay until `ebpf` goes.
     pub(super) links: Vec<Link>,
     pub(super) hook: Hook,
     pub(super) lifecycle: Lifecycle,
@@ -46,14 +45,6 @@ pub(super) struct Attached {
     pub(super) sees_resets: bool,
     /// Whether `tcp:tcp_destroy_sock` is seen.
     pub(super) sees_destruction: bool,
-}
-
-/// What keeps a program attached.
-pub(super) enum Link {
-    Btf(#[expect(dead_code, reason = "held for its drop")] BtfTracePointLink),
-    Classic(#[expect(dead_code, reason = "held for its drop")] TracePointLink),
-    Entry(#[expect(dead_code, reason = "held for its drop")] FEntryLink),
-    Exit(#[expect(dead_code, reason = "held for its drop")] FExitLink),
 }
 
 /// Attaches the best hook that this kernel gives, or the one that is asked for.
@@ -76,7 +67,7 @@ pub(super) fn attach(settings: &Settings) -> Result<Attached, OpenError> {
 fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let types = Types::of_the_kernel()?;
     let mut globals = Globals { offsets: types.for_states()?, ..Globals::default() };
-    let ladder = Prepared::new(settings.lifecycle, &types, &mut globals);
+    let mut ladder = Ladder::new(settings.lifecycle, &types, &mut globals);
     let has_resets = types.for_resets().map(|offsets| globals.offsets.extend(offsets)).is_ok();
     globals.reset_reasons = types.reset_reasons();
     let btf = Btf::from_sys_fs().map_err(|error| {
@@ -84,96 +75,51 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
         BtfProblem::Unreadable { path: types::VMLINUX, source }
     })?;
     globals.cookie = true;
-    let (mut ebpf, mut links) = match attach_state(settings, &globals, &btf) {
+    let mut ebpf = match load_states(settings, &globals, &btf) {
         // The verifier knows the helper here since Linux 5.12.
         Err(OpenError::Load { source, .. }) => {
             tracing::warn!("no socket cookies on this kernel: sockets are told apart by address");
             tracing::debug!("with bpf_get_socket_cookie: {source}");
             globals.cookie = false;
-            attach_state(settings, &globals, &btf)?
+            load_states(settings, &globals, &btf)?
         }
         result => result?,
     };
-    let (lifecycle, more) = ladder.attach(&mut ebpf, &btf, globals.cookie)?;
+    // Loading takes long, attaching does not: what happens between the two is seen by some of the programs only.
+    ladder.load(&mut ebpf, &btf, globals.cookie);
+    let sees_resets = has_resets && load_optional(&mut ebpf, RESETS, &btf);
+    let sees_destruction = globals.cookie && load_optional(&mut ebpf, DESTRUCTION, &btf);
+
+    // In this order: the backup reports what the first one has not taken before it.
+    let mut links = vec![STATE.attach(&mut ebpf)?, BACKUP.attach(&mut ebpf)?];
+    // Detached in the opposite order, so that the backup never works alone.
+    links.reverse();
+    for (is_wanted, program) in [(sees_resets, RESETS), (sees_destruction, DESTRUCTION)] {
+        if is_wanted {
+            links.push(program.attach(&mut ebpf)?);
+        }
+    }
+    // A child that is seen without its request is known to be one; a request whose child is not seen seems to fail.
+    let (lifecycle, more) = ladder.attach(&mut ebpf, &btf)?;
     links.extend(more);
-    let sees_resets = has_resets && optional(&mut ebpf, "send_reset_btf", "tcp_send_reset", &btf, &mut links);
-    let sees_destruction =
-        globals.cookie && optional(&mut ebpf, "destroy_btf", "tcp_destroy_sock", &btf, &mut links);
     let hook = Hook::Btf { cookie: globals.cookie };
     Ok(Attached { ebpf, links, hook, lifecycle, sees_resets, sees_destruction })
 }
 
-fn attach_state(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<(Ebpf, Vec<Link>), OpenError> {
+fn load_states(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Ebpf, OpenError> {
     let mut ebpf = load(settings, globals)?;
-    let mut links = Vec::new();
-    // In this order: the backup reports what the first one has not taken before it.
-    for name in [BTF_PROGRAM, BTF_BACKUP] {
-        links.push(attach_typed(&mut ebpf, name, TRACEPOINT, btf)?);
+    STATE.load(&mut ebpf, btf)?;
+    BACKUP.load(&mut ebpf, btf)?;
+    Ok(ebpf)
+}
+
+/// Loads what makes causes and ends more exact where the kernel has it. Returns whether it does.
+fn load_optional(ebpf: &mut Ebpf, wanted: Typed, btf: &Btf) -> bool {
+    let loaded = wanted.load(ebpf, btf);
+    if let Err(error) = &loaded {
+        tracing::info!("tcp:{} is not seen: {error}", wanted.target);
     }
-    // Detached in the opposite order, so that the backup never works alone.
-    links.reverse();
-    Ok((ebpf, links))
-}
-
-/// Attaches what makes causes and ends more exact where the kernel has it. Returns whether it does.
-fn optional(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    tracepoint: &str,
-    btf: &Btf,
-    links: &mut Vec<Link>,
-) -> bool {
-    match attach_typed(ebpf, name, tracepoint, btf) {
-        Ok(link) => {
-            links.push(link);
-            true
-        }
-        Err(error) => {
-            tracing::info!("tcp:{tracepoint} is not seen: {error}");
-            false
-        }
-    }
-}
-
-pub(super) fn attach_typed(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    tracepoint: &str,
-    btf: &Btf,
-) -> Result<Link, OpenError> {
-    let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(tracepoint, btf).map_err(|error| refused("load a BTF-typed tracepoint program", error))?;
-    let link = program.attach().and_then(|id| program.take_link(id));
-    link.map(Link::Btf).map_err(|error| refused("attach to a tracepoint", error))
-}
-
-pub(super) fn attach_entry(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    function: &str,
-    btf: &Btf,
-) -> Result<Link, OpenError> {
-    let program: &mut FEntry = program(ebpf, name)?;
-    program.load(function, btf).map_err(|error| refused("load an fentry program", error))?;
-    let link = program.attach().and_then(|id| program.take_link(id));
-    link.map(Link::Entry).map_err(|error| refused("attach an fentry program", error))
-}
-
-pub(super) fn attach_exit(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    function: &str,
-    btf: &Btf,
-) -> Result<Link, OpenError> {
-    let program: &mut FExit = program(ebpf, name)?;
-    program.load(function, btf).map_err(|error| refused("load an fexit program", error))?;
-    let link = program.attach().and_then(|id| program.take_link(id));
-    link.map(Link::Exit).map_err(|error| refused("attach an fexit program", error))
-}
-
-/// From a program that the kernel does not take; the maps are made by then.
-fn refused(what: &'static str, error: ProgramError) -> OpenError {
-    OpenError::from_aya(what, 0, error)
+    loaded.is_ok()
 }
 
 fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
@@ -242,13 +188,6 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
     loader.load(OBJECT).map_err(|error| OpenError::from_aya("load the BPF object", settings.ring_size, error))
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, OpenError>
-where
-    &'a mut P: TryFrom<&'a mut Program>,
-{
-    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(OpenError::Object(name))
-}
-
 /// The counter of skipped runs of the program behind `hook`.
 pub(super) fn misses(ebpf: &Ebpf, hook: Hook) -> Option<Misses> {
     misses_of(ebpf, program_name(hook))
@@ -256,7 +195,7 @@ pub(super) fn misses(ebpf: &Ebpf, hook: Hook) -> Option<Misses> {
 
 /// The counters of skipped runs of the programs that follow timers, where these are in use.
 pub(super) fn timer_misses(ebpf: &Ebpf) -> Vec<Misses> {
-    TIMER_PROGRAMS.iter().filter_map(|(name, _)| misses_of(ebpf, name)).collect()
+    TIMERS.iter().filter_map(|typed| misses_of(ebpf, typed.program)).collect()
 }
 
 fn misses_of(ebpf: &Ebpf, name: &str) -> Option<Misses> {
@@ -270,7 +209,7 @@ fn misses_of(ebpf: &Ebpf, name: &str) -> Option<Misses> {
 
 const fn program_name(hook: Hook) -> &'static str {
     match hook {
-        Hook::Btf { .. } => BTF_PROGRAM,
+        Hook::Btf { .. } => STATE.program,
         Hook::Classic => CLASSIC_PROGRAM,
     }
 }

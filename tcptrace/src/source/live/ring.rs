@@ -14,8 +14,9 @@ use super::{
     Hook, Lifecycle, Settings,
     error::OpenError,
     misses::Misses,
-    object::{self, Attached, Link},
+    object::{self, Attached},
     privileges,
+    programs::Link,
 };
 use crate::{
     model::{KtimeNs, Lost, LostAt},
