@@ -138,6 +138,9 @@ pub mod flags {
     pub const ORPHAN: u8 = 1 << 0;
     /// `inet_request_sock::acked`: the third ACK has come, but the accept queue had no room.
     pub const ACKED: u8 = 1 << 1;
+    /// A listener's child that is still a copy of its parent (`inet_csk_clone_lock`; seen on Linux 5.10, 6.1, 6.12 and 7.2, not on 6.18): it has
+    /// the parent's cookie, which is therefore not reported, and no peer yet. Known by its address until its next record.
+    pub const NEWBORN: u8 = 1 << 2;
 }
 
 /// True where `current` is the task that owns the socket and not merely the one that was on the CPU.

@@ -121,7 +121,10 @@ impl Change {
         let Self { sk, old, new, protocol, is_orphan } = *self;
         let family = sk.family();
         let (laddr, raddr) = sk.addresses(family);
-        let have_cookie = settings::have_cookie();
+        let rport = sk.remote_port();
+        let is_child = old == tcp_state::LISTEN && new == tcp_state::SYN_RECV;
+        let is_newborn = settings::have_cookie() && is_child && rport == 0;
+        let have_cookie = settings::have_cookie() && !is_newborn;
         let is_owner = current_is_owner(old, new);
         let put = emit::record(&RawRecord {
             ts_ns: emit::now_ns(),
@@ -134,7 +137,7 @@ impl Change {
             netns: sk.netns(),
             uid: sk.uid(),
             lport: sk.local_port(new),
-            rport: sk.remote_port(),
+            rport,
             family,
             protocol,
             sk_err: sk.error(),
@@ -146,7 +149,7 @@ impl Change {
                 | known::SK_ERR
                 | if have_cookie { known::COOKIE } else { 0 }
                 | if is_owner { known::TASK } else { 0 },
-            flags: if is_orphan { flags::ORPHAN } else { 0 },
+            flags: if is_orphan { flags::ORPHAN } else { 0 } | if is_newborn { flags::NEWBORN } else { 0 },
             detail: 0,
         });
         if !put {

@@ -65,7 +65,10 @@ pub(crate) fn after_a_reset() -> Result<()> {
     expected.sort_unstable();
     ensure!(ports == expected, "{ports:?} instead of {expected:?}:\n{}", table(&capture.held));
     for row in capture.held.iter().filter(|row| row.lport == Some(held)) {
-        ensure!(row.pid == Some(std::process::id()) && row.end_cause.as_deref() == Some("reset_remote"), "{row}");
+        ensure!(
+            row.pid == Some(std::process::id()) && row.end_cause.as_deref() == Some("reset_remote"),
+            "{row}"
+        );
         let seen = row.duration_ns.unwrap_or(0) / 1_000_000;
         let age = u64::try_from(age.as_millis())?;
         ensure!(seen.abs_diff(age) < 500, "{seen} ms instead of {age} ms: {row}");

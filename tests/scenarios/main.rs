@@ -7,6 +7,7 @@
 //! limits CONNECTIONS CLOSED        how much the table may hold
 //! sees WORD...                     what the source reports: minis samples resets destruction tables
 //! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes] [orphan=yes]
+//!    [newborn=yes] [address=SOCKET]
 //! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
 //! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N]
 //! rst TIME SOCKET [reason=NUMBER] [for=LOCAL,REMOTE] [netns=N]   we sent a reset; a listener, for a half-open connection
@@ -222,6 +223,8 @@ fn transition(words: &[&str]) -> Result<Transition> {
         task: None,
         thread: None,
         is_orphan: false,
+        is_newborn: false,
+        address: key(socket)?,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
@@ -230,6 +233,8 @@ fn transition(words: &[&str]) -> Result<Transition> {
                 transition.task = Some(Task { pid: pid.parse()?, comm: Comm::from(comm) });
             }
             ("thread", thread) => transition.thread = Some(ThreadId(thread.parse()?)),
+            ("newborn", yes) => transition.is_newborn = yes == "yes",
+            ("address", address) => transition.address = key(address)?,
             ("orphan", yes) => transition.is_orphan = yes == "yes",
             ("backup", yes) => transition.is_backup = yes == "yes",
             ("err", errno) => transition.error = Some(errno.parse()?),

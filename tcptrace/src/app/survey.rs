@@ -16,8 +16,7 @@ use crate::{
 const LOOKUPS: usize = 2_000;
 
 /// The states that time-wait and request sockets are in.
-const MINIS: StateMask =
-    StateMask::only(TcpState::SynRecv).with(TcpState::FinWait2).with(TcpState::TimeWait);
+const MINIS: StateMask = StateMask::only(TcpState::SynRecv).with(TcpState::FinWait2).with(TcpState::TimeWait);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +36,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    const ALL: [Self; 6] =
-        [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct, Self::Count];
+    const ALL: [Self; 6] = [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct, Self::Count];
 
     /// The number that the reply carries.
     const fn tag(self) -> u64 {
@@ -152,8 +150,7 @@ impl Survey {
             tracing::info!("a network namespace was not read: {}", problem.error);
         }
         let sampled = reply.sockets.iter().filter_map(crate::source::diag::DiagSocket::sampled).collect();
-        let asked =
-            Asked::ALL.into_iter().find(|asked| asked.tag() == reply.tag).unwrap_or(Asked::Correct);
+        let asked = Asked::ALL.into_iter().find(|asked| asked.tag() == reply.tag).unwrap_or(Asked::Correct);
         let keys = match asked {
             Asked::Correct => self
                 .keys

@@ -118,7 +118,9 @@ pub fn closed_by(transition: &Transition) -> Option<ClosedBy> {
         CloseWait | LastAck => Some(ClosedBy::Remote),
         _ => None,
     };
-    by_state(transition.old).or_else(|| by_state(transition.new)).or_else(|| who_ended(end_cause(transition)?))
+    by_state(transition.old)
+        .or_else(|| by_state(transition.new))
+        .or_else(|| who_ended(end_cause(transition)?))
 }
 
 /// Who sent the RST, if one was sent.

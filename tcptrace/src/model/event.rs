@@ -163,6 +163,11 @@ pub struct Transition {
     pub thread: Option<ThreadId>,
     /// No descriptor holds it (`SOCK_DEAD`): entering CLOSE, it is destroyed at once.
     pub is_orphan: bool,
+    /// A listener's child that has no identity of its own yet: `key` is its address, and its next transition has another
+    /// key and this [`address`](Self::address).
+    pub is_newborn: bool,
+    /// Its address as a key, whatever `key` is.
+    pub address: SocketKey,
 }
 
 /// A thread: process id in the upper, thread id in the lower half.

@@ -79,6 +79,8 @@ impl Table {
             task: None,
             thread: None,
             is_orphan: false,
+            is_newborn: false,
+            address: event.key,
         };
         self.clear_up(event.key, tell);
         let observed = self.step(&birth);
@@ -137,26 +139,48 @@ impl Table {
     /// The birth of a listener's child, as the state tracepoint reports it.
     pub(super) fn child(&mut self, birth: &Transition, tell: &mut dyn FnMut(&Observation)) {
         self.clear_up(birth.key, tell);
-        if self.sees.minis || self.sees.samples {
-            if self.live.contains_key(&birth.key) && !self.is_request(birth.key) {
-                // The end of the one that was there before was missed.
-                self.begin_without_request(birth, tell);
-            } else if !self.join_request(birth) {
-                self.pending.waiting.insert(birth.key, Waiting::Birth(*birth));
-            }
-        } else {
+        let follows_requests = self.sees.minis || self.sees.samples;
+        if !birth.is_newborn && self.live.contains_key(&birth.key) && !self.is_request(birth.key) {
+            // The end of the one that was there before was missed.
+            self.begin_without_request(birth, tell);
+        } else if birth.is_newborn || follows_requests && !self.join_request(birth) {
+            self.pending.waiting.insert(birth.key, Waiting::Birth(*birth));
+        } else if !follows_requests {
             self.begin_without_request(birth, tell);
         }
     }
 
-    /// The first change of a listener's child whose birth waits: its peer is known by now.
+    /// The first change of a listener's child: its peer and its identity are known by now. Its birth may wait for that.
     pub(super) fn first_change(&mut self, next: &Transition, tell: &mut dyn FnMut(&Observation)) {
-        if let Some(Waiting::Birth(birth)) = self.pending.waiting.get(&next.key) {
-            let birth = Transition { local: next.local, remote: next.remote, ..*birth };
-            self.pending.waiting.remove(&next.key);
-            if !self.join_request(&birth) {
-                self.begin_without_request(&birth, tell);
+        if next.old != TcpState::SynRecv {
+            return;
+        }
+        for key in [next.key, next.address] {
+            if let Some(Waiting::Birth(birth)) = self.pending.waiting.get(&key) {
+                let birth = Transition {
+                    key: next.key,
+                    local: next.local,
+                    remote: next.remote,
+                    is_newborn: false,
+                    ..*birth
+                };
+                self.pending.waiting.remove(&key);
+                if !self.join_request(&birth) {
+                    self.begin_without_request(&birth, tell);
+                }
+                return;
             }
+        }
+        // It has waited for too long (TCP Fast Open), and was told with its address for a key.
+        if next.key != next.address
+            && !self.live.contains_key(&next.key)
+            && let Some(child) = self.live.get(&next.address).copied()
+            && child.state == TcpState::SynRecv
+            && child.body == Body::Full
+        {
+            self.live.remove(&next.address);
+            self.forget_closed(next.key);
+            self.live.insert(next.key, child);
         }
     }
 

@@ -99,6 +99,8 @@ impl Table {
             task: None,
             thread: None,
             is_orphan: false,
+            is_newborn: false,
+            address: socket.key,
         };
         let (since, since_ns) = match socket.entered {
             Some(entered) => (Since::Jiffy, entered),

@@ -119,11 +119,7 @@ impl Table {
     }
 
     /// Nothing has followed: it is gone.
-    pub(super) fn settle_time_wait(
-        &mut self,
-        ending: &TimeWaitEnding,
-        tell: &mut dyn FnMut(&Observation),
-    ) {
+    pub(super) fn settle_time_wait(&mut self, ending: &TimeWaitEnding, tell: &mut dyn FnMut(&Observation)) {
         let is_reused = self.connecting.took_the_place_of(&ending.event);
         self.end_time_wait(
             &ending.event,
@@ -164,7 +160,9 @@ impl Table {
         tell: &mut dyn FnMut(&Observation),
     ) {
         let Some(connection) = self.live.get(&key) else { return };
-        if connection.body != Body::Mini && connection.body != Body::Swapping || connection.state != TcpState::FinWait2 {
+        if connection.body != Body::Mini && connection.body != Body::Swapping
+            || connection.state != TcpState::FinWait2
+        {
             return;
         }
         let entered = entered.max(connection.since_ns());
@@ -206,6 +204,8 @@ impl Table {
             task: None,
             thread: None,
             is_orphan: false,
+            is_newborn: false,
+            address: event.key,
         };
         let (since, since_ns) = match event.entered {
             Some(entered) => (Since::Jiffy, entered),
@@ -223,12 +223,7 @@ impl Table {
 }
 
 /// The step of a connection that no tracepoint reports.
-pub(super) fn synthetic(
-    connection: &Connection,
-    key: SocketKey,
-    ts: KtimeNs,
-    new: TcpState,
-) -> Transition {
+pub(super) fn synthetic(connection: &Connection, key: SocketKey, ts: KtimeNs, new: TcpState) -> Transition {
     Transition {
         ts,
         key,
@@ -245,5 +240,7 @@ pub(super) fn synthetic(
         task: None,
         thread: None,
         is_orphan: false,
+        is_newborn: false,
+        address: key,
     }
 }

@@ -226,7 +226,9 @@ impl<W: Write> LineFormat for Json<W> {
                     SynCookiesFields { netns: *netns, sent: *sent, received: *received, failed: *failed };
                 self.other("syncookies", at, fields)
             }
-            Notice::Held(key, held) => self.object(&TransitionFields::held(at, *key, held, escape::comm_json)),
+            Notice::Held(key, held) => {
+                self.object(&TransitionFields::held(at, *key, held, escape::comm_json))
+            }
         }
     }
 

@@ -167,7 +167,10 @@ impl<W: Write> LineFormat for Text<W> {
                 writeln!(self.out, "lost {} records: {reason}", lost.count)
             }
             Notice::Audit(Audit { sockets, drift }) => {
-                writeln!(self.out, "audit: {sockets} sockets in the kernel's tables, {drift} were not as we knew them")
+                writeln!(
+                    self.out,
+                    "audit: {sockets} sockets in the kernel's tables, {drift} were not as we knew them"
+                )
             }
             Notice::SynCookies(SynCookies { netns, sent, received, failed }) => writeln!(
                 self.out,

@@ -59,9 +59,10 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
             let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
             Ok(Event::Request(request(&raw)?))
         }
-        KIND_DESTROY => {
-            Ok(Event::Destroyed(Destroyed { ts: KtimeNs(raw.ts_ns), key: key(raw.cookie, raw.sk, raw.known) }))
-        }
+        KIND_DESTROY => Ok(Event::Destroyed(Destroyed {
+            ts: KtimeNs(raw.ts_ns),
+            key: key(raw.cookie, raw.sk, raw.known),
+        })),
         KIND_RESET_SENT => Ok(Event::ResetSent(reset_sent(&raw)?)),
         other => Err(Malformed::Kind(other)),
     }
@@ -96,6 +97,8 @@ fn transition(raw: &RawRecord, is_backup: bool) -> Result<Transition, Malformed>
         task: pid.map(|pid| Task { pid, comm: Comm(zerocopy::transmute!(raw.comm)) }),
         thread: pid.map(|_| ThreadId(raw.pid_tgid)),
         is_orphan: raw.flags & flags::ORPHAN != 0,
+        is_newborn: raw.flags & flags::NEWBORN != 0,
+        address: SocketKey::from_address(raw.sk),
     })
 }
 
@@ -291,7 +294,10 @@ mod tests {
             ..RawMini::new_zeroed()
         };
         let Ok(Event::Request(request)) = decode(mini.as_bytes()) else { panic!("is well formed") };
-        assert_eq!((request.action, request.is_acked, request.key.cookie()), (TimerAction::Expire, true, None));
+        assert_eq!(
+            (request.action, request.is_acked, request.key.cookie()),
+            (TimerAction::Expire, true, None)
+        );
         let reset = RawRecord {
             laddr: mini.laddr,
             raddr: mini.raddr,

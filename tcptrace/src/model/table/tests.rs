@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetSent, Sampled, SampledKind, ThreadId, TimeWait,
-    TimerAction, Tuple,
+    Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetSent, Sampled, SampledKind, ThreadId,
+    TimeWait, TimerAction, Tuple,
 };
 
 #[derive(Clone, Debug)]
@@ -27,8 +27,8 @@ fn state() -> impl Strategy<Value = TcpState> {
 /// Any transition at all, legal or not, in any order of time, for a handful of sockets.
 fn transition() -> impl Strategy<Value = Transition> {
     let error = prop_oneof![Just(None), (0..200_u16).prop_map(Some)];
-    (0..50_u64, 1..6_u64, any::<[bool; 3]>(), state(), state(), 0..3_u16, error).prop_map(
-        |(ts, socket, [has_cookie, is_backup, is_orphan], old, new, port, error)| Transition {
+    (0..50_u64, 1..6_u64, any::<[bool; 4]>(), state(), state(), 0..3_u16, error).prop_map(
+        |(ts, socket, [has_cookie, is_backup, is_orphan, is_newborn], old, new, port, error)| Transition {
             ts: KtimeNs(ts),
             key: match NonZeroU64::new(socket) {
                 Some(cookie) if has_cookie => SocketKey::from_cookie(cookie),
@@ -48,6 +48,8 @@ fn transition() -> impl Strategy<Value = Transition> {
             task: None,
             thread: None,
             is_orphan,
+            is_newborn: !has_cookie && is_newborn,
+            address: SocketKey::from_address(socket),
         },
     )
 }
@@ -102,28 +104,25 @@ fn time_wait() -> impl Strategy<Value = TimeWait> {
 }
 
 fn sampled() -> impl Strategy<Value = Vec<Sampled>> {
-    let kind =
-        prop_oneof![Just(SampledKind::Full), Just(SampledKind::TimeWait), Just(SampledKind::Request)];
-    let one = (transition(), kind, proptest::option::of(0..60_u64)).prop_map(
-        |(of, kind, entered)| Sampled {
-            key: of.key,
-            family: of.family,
-            local: of.local,
-            remote: of.remote,
-            state: match (kind, of.new) {
-                (SampledKind::Request, _) => TcpState::SynRecv,
-                (SampledKind::TimeWait, TcpState::FinWait2) => TcpState::FinWait2,
-                (SampledKind::TimeWait, _) => TcpState::TimeWait,
-                // sock_diag lists no socket in CLOSE.
-                (SampledKind::Full, TcpState::Close) => TcpState::Established,
-                (SampledKind::Full, state) => state,
-            },
-            kind,
-            netns: NonZeroU32::MIN,
-            uid: None,
-            entered: entered.map(KtimeNs),
+    let kind = prop_oneof![Just(SampledKind::Full), Just(SampledKind::TimeWait), Just(SampledKind::Request)];
+    let one = (transition(), kind, proptest::option::of(0..60_u64)).prop_map(|(of, kind, entered)| Sampled {
+        key: of.key,
+        family: of.family,
+        local: of.local,
+        remote: of.remote,
+        state: match (kind, of.new) {
+            (SampledKind::Request, _) => TcpState::SynRecv,
+            (SampledKind::TimeWait, TcpState::FinWait2) => TcpState::FinWait2,
+            (SampledKind::TimeWait, _) => TcpState::TimeWait,
+            // sock_diag lists no socket in CLOSE.
+            (SampledKind::Full, TcpState::Close) => TcpState::Established,
+            (SampledKind::Full, state) => state,
         },
-    );
+        kind,
+        netns: NonZeroU32::MIN,
+        uid: None,
+        entered: entered.map(KtimeNs),
+    });
     proptest::collection::vec(one, 0..5)
 }
 
@@ -178,6 +177,8 @@ fn what_both_observers_missed_is_a_loss_once() {
         task: None,
         thread: None,
         is_orphan: false,
+        is_newborn: false,
+        address: SocketKey::from_address(1),
     };
     let told = |table: &mut Table| {
         let mut told = 0;
@@ -285,6 +286,8 @@ proptest! {
                 task: None,
                 thread: None,
                 is_orphan: true,
+                is_newborn: false,
+                address: SocketKey::from_address(1),
             };
             table.apply(&Event::Transition(transition), &mut |_| ());
         }

@@ -70,7 +70,8 @@ mod tests {
     fn counters_are_found_by_their_names() {
         let text = b"TcpExt: SyncookiesSent SyncookiesRecv Other SyncookiesFailed\nTcpExt: 5 18446744073709551616 x 7\n\
             IpExt: InNoRoutes\nIpExt: 0\n";
-        let expected = TcpExt { syncookies_sent: Some(5), syncookies_received: None, syncookies_failed: Some(7) };
+        let expected =
+            TcpExt { syncookies_sent: Some(5), syncookies_received: None, syncookies_failed: Some(7) };
         assert_eq!(parse(text), expected, "a number that is too large is unknown");
         assert_eq!(parse(b"TcpExt: SyncookiesSent\n"), TcpExt::default(), "no values");
         assert_eq!(parse(b"TcpExt: A B\nTcpExt: 1 2\n"), TcpExt::default(), "another kernel");

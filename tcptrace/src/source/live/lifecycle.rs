@@ -130,8 +130,7 @@ impl Ladder {
         };
         let no_timers = match kallsyms::addresses_of(["tw_timer_handler", "reqsk_timer_handler"]) {
             Ok([time_wait, request]) => {
-                globals.addresses =
-                    vec![("TW_TIMER_HANDLER", time_wait), ("REQSK_TIMER_HANDLER", request)];
+                globals.addresses = vec![("TW_TIMER_HANDLER", time_wait), ("REQSK_TIMER_HANDLER", request)];
                 None
             }
             Err(reason) => Some(reason),

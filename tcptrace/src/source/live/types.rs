@@ -54,7 +54,8 @@ impl Types {
     /// How many arguments the programs on a BTF-typed tracepoint see. `None` when it is not there.
     pub(super) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         // typedef void (*btf_trace_NAME)(void *__data, arguments..);
-        let mut found = self.0.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?.into_iter().next()?;
+        let mut found =
+            self.0.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?.into_iter().next()?;
         for _ in 0..4 {
             if let Type::FuncProto(proto) = &found {
                 return proto.parameters.len().checked_sub(1);
