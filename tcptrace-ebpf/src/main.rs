@@ -24,6 +24,8 @@ mod minis;
 #[cfg(target_arch = "bpf")]
 mod resets_btf;
 #[cfg(target_arch = "bpf")]
+mod resets_classic;
+#[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
 mod sock;

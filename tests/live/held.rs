@@ -51,6 +51,7 @@ pub(crate) fn after_a_reset() -> Result<()> {
             // Everything is still open here.
             let age = begun.elapsed();
             let capture = tracer.take().map(Tracer::stop).transpose()?;
+            let age = age..=begun.elapsed() + Duration::from_millis(10);
             drop((held, swapped, listener));
             Ok((capture, netns.inode, (ports.0, ports.1, age)))
         })?
@@ -69,9 +70,8 @@ pub(crate) fn after_a_reset() -> Result<()> {
             row.pid == Some(std::process::id()) && row.end_cause.as_deref() == Some("reset_remote"),
             "{row}"
         );
-        let seen = row.duration_ns.unwrap_or(0) / 1_000_000;
-        let age = u64::try_from(age.as_millis())?;
-        ensure!(seen.abs_diff(age) < 500, "{seen} ms instead of {age} ms: {row}");
+        let seen = Duration::from_nanos(row.duration_ns.unwrap_or(0));
+        ensure!(age.contains(&seen), "{seen:?}, not in {age:?}: {row}");
     }
     Ok(())
 }

@@ -77,6 +77,7 @@ const TESTS: &[(&str, Test)] = &[
     ("half_open::cookies", half_open::cookies),
     ("held::after_a_reset", held::after_a_reset),
     ("resets::reasons", resets::reasons),
+    ("resets::classic_hook", resets::classic_hook),
     ("time_wait::sampled", time_wait::sampled),
     ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
     ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),

@@ -8,14 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use socket2::SockRef;
+use socket2::{Domain, SockRef};
 
 use crate::{
     capture::Capture,
     expect::{Moment, Owner, check_dwell, client, server},
-    harness::scene,
+    harness::{host_wide, scene},
     netns::unique_port,
-    traffic::{HOLD, PATIENCE, Pair, close, read_end},
+    traffic::{HOLD, PATIENCE, Pair, close, connect_refused, read_end, socket},
 };
 
 const RESET_CLIENT: &str = "CLOSE SYN_SENT ESTABLISHED CLOSE";
@@ -169,5 +169,28 @@ pub(crate) fn reasons() -> Result<()> {
     // Without following time-wait sockets the late data meets a socket that has been swapped.
     let row = end(late, true)?;
     ensure!(row.closed_by.as_deref() == Some("local"), "{row}");
+    Ok(())
+}
+
+/// Without BTF the reset tracepoints alone tell who reset, and that nobody listened.
+pub(crate) fn classic_hook() -> Result<()> {
+    let (capture, _, (reset, refused)) = host_wide(&["--hook", "classic"], |_| {
+        let mut pair = Pair::v4(unique_port())?;
+        SockRef::from(&pair.client).set_linger(Some(Duration::ZERO))?;
+        close(pair.client);
+        read_reset(&mut pair.server)?;
+        let refused = SocketAddr::from(([127, 0, 0, 1], unique_port()));
+        connect_refused(&socket(Domain::IPV4)?, refused)?;
+        Ok((pair.server_addr.port(), refused.port()))
+    })?;
+    for (rows, cause, who) in [
+        (capture.select(|row| row.is_client_of(reset) && row.new == "CLOSE"), "reset_local", "local"),
+        (capture.select(|row| row.is_server_of(reset) && row.new == "CLOSE"), "reset_remote", "remote"),
+        (capture.select(|row| row.is_client_of(refused) && row.new == "CLOSE"), "refused", "remote"),
+    ] {
+        ensure!(rows.len() == 1, "{}", crate::capture::table(&capture.rows));
+        ensure!(rows[0].end_cause.as_deref() == Some(cause), "{}", rows[0]);
+        ensure!(rows[0].closed_by.as_deref() == Some(who), "{}", rows[0]);
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@
 //! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
 //! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N]
 //! rst TIME SOCKET [reason=NUMBER] [for=LOCAL,REMOTE] [netns=N]   we sent a reset; a listener, for a half-open connection
+//! rcv TIME SOCKET                  a reset is taken in
 //! gone TIME SOCKET                 a closed socket is destroyed
 //! seen SOCKET FAMILY LOCAL REMOTE STATE [mini=yes] [request=yes] [entered=TIME] [uid=N]   in a look at the kernel's tables
 //! seed                             takes in what was seen as what was open before
@@ -39,8 +40,8 @@ use tcptrace::{
     app::Pipeline,
     model::{
         Comm, Destroyed, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt, Request,
-        ResetReason, ResetSent, Sampled, SampledKind, Sees, SocketKey, Task, TcpState, ThreadId, TimeWait,
-        TimerAction, Transition, Tuple,
+        ResetReason, ResetReceived, ResetSent, Sampled, SampledKind, Sees, SocketKey, Task, TcpState,
+        ThreadId, TimeWait, TimerAction, Transition, Tuple,
     },
     output::{Csv, Json, LineFormat, Text, TextOptions},
     source::{Batch, clock::WallClock},
@@ -162,12 +163,13 @@ fn read(input: &str) -> Result<Scenario> {
                 steps.push(Step::Resample(std::mem::take(&mut seen), moment(started)?, moment(ended)?));
             }
             ["now", time] => steps.push(Step::Batch(Batch { taken: moment(time)?, ..Batch::default() })),
-            [kind @ ("at" | "tw" | "req" | "rst" | "gone"), rest @ ..] => {
+            [kind @ ("at" | "tw" | "req" | "rst" | "rcv" | "gone"), rest @ ..] => {
                 let event = match *kind {
                     "at" => transition(rest).map(Event::Transition),
                     "tw" => time_wait(rest).map(Event::TimeWait),
                     "req" => request(rest).map(Event::Request),
                     "rst" => reset_sent(rest).map(Event::ResetSent),
+                    "rcv" => reset_received(rest).map(Event::ResetReceived),
                     _ => destroyed(rest).map(Event::Destroyed),
                 };
                 let events = vec![event.map_err(|error| format!("`{line}`: {error}"))?];
@@ -322,6 +324,11 @@ fn reset_sent(words: &[&str]) -> Result<ResetSent> {
         None => None,
     };
     Ok(ResetSent { ts: moment(time)?, key: key(socket)?, half_open, reason })
+}
+
+fn reset_received(words: &[&str]) -> Result<ResetReceived> {
+    let [time, socket] = words else { return Err("words are missing".into()) };
+    Ok(ResetReceived { ts: moment(time)?, key: key(socket)? })
 }
 
 fn destroyed(words: &[&str]) -> Result<Destroyed> {

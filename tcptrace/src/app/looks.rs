@@ -24,8 +24,8 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Looks after a loss: one that was begun before the loss, and two that agree.
 const LOOKS_TO_HEAL: u32 = 3;
 
-/// A look at everything is followed by a pause of so many times its own length: 2 % of a processor at most.
-const PAUSE_FACTOR: u64 = 50;
+/// A look at everything is followed by a pause of so many times its own length: 1 % of a processor at most.
+const PAUSE_FACTOR: u64 = 100;
 
 /// How often to read what the kernel counts.
 const COUNT_EVERY: Duration = Duration::from_secs(5);

@@ -101,6 +101,7 @@ async fn trace(watch: &Watch) -> Result<()> {
         .end(ended, |summary| Summary {
             hook: live.hook().name(),
             lifecycle: live.lifecycle().way.name(),
+            lifecycle_why: live.lifecycle().to_string(),
             timer_events_skipped: looks.skipped(),
             #[expect(
                 clippy::cast_precision_loss,

@@ -132,6 +132,15 @@ pub(crate) const fn who_ended(cause: EndCause) -> Option<ClosedBy> {
     }
 }
 
+/// What `tcp_reset` sets `sk_err` to.
+pub(crate) const fn error_of_reset(old: TcpState) -> u16 {
+    match old {
+        TcpState::SynSent => ECONNREFUSED,
+        TcpState::CloseWait => EPIPE,
+        _ => ECONNRESET,
+    }
+}
+
 /// A reset that we sent around the moment of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OurReset {
@@ -147,7 +156,7 @@ pub(crate) fn awaits_our_reset(transition: &Transition) -> bool {
     use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck};
     match end_cause(transition) {
         Some(EndCause::ResetLocal) => true,
-        Some(EndCause::Unknown) => transition.error.is_some(),
+        Some(EndCause::Unknown) => true,
         Some(EndCause::ResetRemote) => {
             matches!(transition.old, FinWait1 | FinWait2 | Closing | LastAck | CloseWait)
         }

@@ -242,6 +242,15 @@ pub struct Destroyed {
     pub key: SocketKey,
 }
 
+/// A socket takes a reset in: it ends right after. Told where `sk_err` is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetReceived {
+    /// When.
+    pub ts: KtimeNs,
+    /// Which socket.
+    pub key: SocketKey,
+}
+
 /// We sent a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResetSent {
@@ -300,6 +309,8 @@ pub enum Event {
     Destroyed(Destroyed),
     /// We sent a reset.
     ResetSent(ResetSent),
+    /// We got one.
+    ResetReceived(ResetReceived),
 }
 
 impl Event {
@@ -311,6 +322,7 @@ impl Event {
             Self::Request(request) => request.ts,
             Self::Destroyed(destroyed) => destroyed.ts,
             Self::ResetSent(reset) => reset.ts,
+            Self::ResetReceived(reset) => reset.ts,
         }
     }
 }

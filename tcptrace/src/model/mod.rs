@@ -22,8 +22,8 @@ pub use self::{
     dwell::Dwell,
     ending::{ClosedBy, EndCause},
     event::{
-        Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Lost, LostAt, Request, ResetReason, ResetSent,
-        SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition, Tuple,
+        Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Lost, LostAt, Request, ResetReason, ResetReceived,
+        ResetSent, SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition, Tuple,
     },
     filter::Filter,
     heal::Look,

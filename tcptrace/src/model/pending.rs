@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::{
     ending::{self, EndCause, OurReset},
-    event::{KtimeNs, ResetSent, SocketKey, Transition, Tuple},
+    event::{KtimeNs, ResetReceived, ResetSent, SocketKey, Transition, Tuple},
     half_open::HalfOpenEnding,
     state::TcpState,
     table::{Observation, Table},
@@ -67,6 +67,8 @@ pub(super) struct Pending {
     pub(super) endings: Queue<Ending>,
     /// Resets that were sent before the end of their socket was reported.
     sent: Queue<(KtimeNs, OurReset)>,
+    /// Resets that sockets took in right before their end.
+    received: Queue<KtimeNs>,
     /// Resets that listeners sent for half-open connections.
     pub(super) sent_for_half_open: VecDeque<(KtimeNs, Tuple, OurReset)>,
 }
@@ -108,6 +110,11 @@ impl Table {
     /// Takes an end in: at once, or, where what follows can tell more about it, later.
     pub(super) fn note_end(&mut self, transition: &Transition, tell: &mut dyn FnMut(&Observation)) {
         let key = transition.key;
+        let mut transition = *transition;
+        if self.pending.received.remove(&key).is_some() {
+            transition.error = transition.error.or(Some(ending::error_of_reset(transition.old)));
+        }
+        let transition = &transition;
         if let Some((_, reset)) = self.pending.sent.remove(&key) {
             self.end(transition, Some(reset), None, tell);
         } else if self.sees.resets && ending::awaits_our_reset(transition) {
@@ -115,6 +122,12 @@ impl Table {
         } else {
             self.end_or_suspect(transition, tell);
         }
+    }
+
+    /// A socket takes a reset in.
+    pub(super) fn reset_received(&mut self, event: &ResetReceived) {
+        // Its end follows, even if nothing else is known of it.
+        self.pending.received.insert(event.key, event.ts);
     }
 
     /// We sent a reset.
@@ -171,6 +184,11 @@ impl Table {
             && is_settled(*ts)
         {
             self.pending.sent.pop_front();
+        }
+        while let Some((_, ts)) = self.pending.received.front()
+            && is_settled(*ts)
+        {
+            self.pending.received.pop_front();
         }
         while let Some((ts, ..)) = self.pending.sent_for_half_open.front()
             && is_settled(*ts)

@@ -175,6 +175,7 @@ impl Table {
             Event::Request(request) => self.request(request, tell),
             Event::Destroyed(destroyed) => self.note_let_go(destroyed.key),
             Event::ResetSent(reset) => self.reset_sent(reset, tell),
+            Event::ResetReceived(reset) => self.reset_received(reset),
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Summary {
     pub recovered: u64,
     /// How time-wait and half-open sockets are seen.
     pub lifecycle: &'static str,
+    /// The same in words, and why no better way is used.
+    pub lifecycle_why: String,
     /// The hook in use.
     pub hook: &'static str,
     /// How long tracing was on, in seconds.
@@ -82,6 +84,7 @@ impl Summary {
             swaps: counters.swaps,
             recovered: counters.recovered,
             lifecycle: "off",
+            lifecycle_why: String::new(),
             hook: "none",
             duration_s: 0.0,
             cpu_s: 0.0,

@@ -1,12 +1,18 @@
 //! The clocks that events are stamped and shown with.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use crate::model::KtimeNs;
 
 /// `CLOCK_MONOTONIC` now: the clock of the kernel's records (`bpf_ktime_get_ns`).
 pub fn now() -> KtimeNs {
     KtimeNs(u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or(0))
+}
+
+/// Length of a tick of the kernel's timers (a jiffy, 1 / `CONFIG_HZ`), in nanoseconds: the coarse clock advances by it
+/// (`posix_get_coarse_res`, kernel/time/posix-timers.c).
+pub fn tick_ns() -> u64 {
+    u64::try_from(nanoseconds(clock_getres(ClockId::MonotonicCoarse))).unwrap_or(0)
 }
 
 /// CPU time that this process has used, in seconds.

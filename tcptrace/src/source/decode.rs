@@ -3,16 +3,16 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use tcptrace_common::{
-    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_DESTROY, KIND_REQUEST, KIND_RESET_SENT,
-    KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini, RawRecord, flags, known, tcp_state,
-    timer_action,
+    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_DESTROY, KIND_REQUEST, KIND_RESET_RECEIVED,
+    KIND_RESET_SENT, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini, RawRecord, flags,
+    known, tcp_state, timer_action,
 };
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use crate::model::{
-    Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Request, ResetReason, ResetSent, SocketKey, Task,
-    TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple, event::canonical,
+    Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Request, ResetReason, ResetReceived, ResetSent,
+    SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple, event::canonical,
 };
 
 /// A record that is not what the contract says.
@@ -46,20 +46,26 @@ pub enum Malformed {
 /// # Errors
 ///
 /// A record that breaks the contract of `tcptrace-common`. Never panics.
-pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
+///
+/// `tick_ns` is the length of a tick of the kernel's timers (a jiffy), in nanoseconds.
+pub fn decode(bytes: &[u8], tick_ns: u64) -> Result<Event, Malformed> {
     let raw = RawRecord::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
     match raw.kind {
         KIND_TRANSITION => Ok(Event::Transition(transition(&raw, false)?)),
         KIND_TRANSITION_BACKUP => Ok(Event::Transition(transition(&raw, true)?)),
         KIND_TIME_WAIT => {
             let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
-            Ok(Event::TimeWait(time_wait(&raw)?))
+            Ok(Event::TimeWait(time_wait(&raw, tick_ns)?))
         }
         KIND_REQUEST => {
             let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
             Ok(Event::Request(request(&raw)?))
         }
         KIND_DESTROY => Ok(Event::Destroyed(Destroyed {
+            ts: KtimeNs(raw.ts_ns),
+            key: key(raw.cookie, raw.sk, raw.known),
+        })),
+        KIND_RESET_RECEIVED => Ok(Event::ResetReceived(ResetReceived {
             ts: KtimeNs(raw.ts_ns),
             key: key(raw.cookie, raw.sk, raw.known),
         })),
@@ -140,7 +146,7 @@ fn action(raw: u8) -> Result<TimerAction, Malformed> {
     }
 }
 
-fn time_wait(raw: &RawMini) -> Result<TimeWait, Malformed> {
+fn time_wait(raw: &RawMini, tick_ns: u64) -> Result<TimeWait, Malformed> {
     let state = state(raw.state)?;
     if !matches!(state, TcpState::FinWait2 | TcpState::TimeWait) {
         return Err(Malformed::Substate(raw.state));
@@ -156,9 +162,22 @@ fn time_wait(raw: &RawMini) -> Result<TimeWait, Malformed> {
         netns: NonZeroU32::new(raw.netns).filter(|_| raw.known & known::NETNS != 0),
         action: action(raw.action)?,
         state,
-        entered: (raw.known & known::ENTRY_STAMP != 0).then(|| expand_ms(raw.entry_stamp_ms, ts)),
+        entered: if raw.known & known::ENTRY_STAMP != 0 {
+            Some(expand_ms(raw.entry_stamp_ms, ts))
+        } else if raw.known & known::JIFFIES_LEFT != 0 && state == TcpState::TimeWait {
+            entered_by_timer(raw.jiffies_left, tick_ns, ts)
+        } else {
+            None
+        },
         thread: ThreadId(raw.pid_tgid),
     })
+}
+
+/// A socket in TIME_WAIT has had its timer set to `TCP_TIMEWAIT_LEN` (include/net/tcp.h) when it entered the state.
+fn entered_by_timer(jiffies_left: i64, tick_ns: u64, ts: KtimeNs) -> Option<KtimeNs> {
+    const TIME_WAIT_NS: i128 = 60_000_000_000;
+    let entered = i128::from(ts.0) + i128::from(jiffies_left) * i128::from(tick_ns) - TIME_WAIT_NS;
+    u64::try_from(entered).ok().map(|entered| KtimeNs(entered.min(ts.0)))
 }
 
 /// The moment before `now` whose milliseconds end in these 32 bits.
@@ -203,6 +222,9 @@ mod tests {
 
     use super::*;
 
+    /// HZ=250
+    const TICK: u64 = 4_000_000;
+
     fn record() -> RawRecord {
         RawRecord {
             ts_ns: 5,
@@ -229,7 +251,7 @@ mod tests {
     }
 
     fn transition_of(raw: &RawRecord) -> Transition {
-        match decode(raw.as_bytes()).expect("is well formed") {
+        match decode(raw.as_bytes(), TICK).expect("is well formed") {
             Event::Transition(transition) => transition,
             other => panic!("{other:?}"),
         }
@@ -262,17 +284,24 @@ mod tests {
             flags: 0,
             reserved_4: 0,
         };
-        let Ok(Event::TimeWait(event)) = decode(raw.as_bytes()) else { panic!("is well formed") };
+        let Ok(Event::TimeWait(event)) = decode(raw.as_bytes(), TICK) else { panic!("is well formed") };
         assert_eq!(event.entered, Some(KtimeNs(4_999_999_544_000_000)));
         assert_eq!((event.action, event.state), (TimerAction::Cancel, TcpState::TimeWait));
         let without = RawMini { known: known::COOKIE, ..raw };
-        let Ok(Event::TimeWait(event)) = decode(without.as_bytes()) else { panic!("is well formed") };
+        let Ok(Event::TimeWait(event)) = decode(without.as_bytes(), TICK) else { panic!("is well formed") };
         assert_eq!((event.entered, event.netns), (None, None));
+        // 15,000 jiffies are left of 60 s; without the stamp that tells the same, to a jiffy.
+        let by_timer = RawMini { known: known::COOKIE | known::JIFFIES_LEFT, jiffies_left: 14_886, ..raw };
+        let Ok(Event::TimeWait(event)) = decode(by_timer.as_bytes(), TICK) else { panic!("is well formed") };
+        assert_eq!(event.entered, Some(KtimeNs(raw.ts_ns - 456_000_000)));
+        let overdue = RawMini { jiffies_left: -400, ..by_timer };
+        let Ok(Event::TimeWait(event)) = decode(overdue.as_bytes(), TICK) else { panic!("is well formed") };
+        assert_eq!(event.entered, Some(KtimeNs(raw.ts_ns - 61_600_000_000)));
         for (broken, error) in [
             (RawMini { state: tcp_state::ESTABLISHED, ..raw }, Malformed::Substate(1)),
             (RawMini { action: 9, ..raw }, Malformed::Action(9)),
         ] {
-            assert_eq!(decode(broken.as_bytes()), Err(error));
+            assert_eq!(decode(broken.as_bytes(), TICK), Err(error));
         }
     }
 
@@ -293,7 +322,7 @@ mod tests {
             flags: flags::ACKED,
             ..RawMini::new_zeroed()
         };
-        let Ok(Event::Request(request)) = decode(mini.as_bytes()) else { panic!("is well formed") };
+        let Ok(Event::Request(request)) = decode(mini.as_bytes(), TICK) else { panic!("is well formed") };
         assert_eq!(
             (request.action, request.is_acked, request.key.cookie()),
             (TimerAction::Expire, true, None)
@@ -310,11 +339,13 @@ mod tests {
             detail: 11,
             ..record()
         };
-        let Ok(Event::ResetSent(sent)) = decode(reset.as_bytes()) else { panic!("is well formed") };
+        let Ok(Event::ResetSent(sent)) = decode(reset.as_bytes(), TICK) else { panic!("is well formed") };
         assert_eq!(sent.half_open, Tuple::new(request.netns, request.local, request.remote));
         assert_eq!(sent.reason.map(ResetReason::name), Some("INVALID_SYN"));
         let of_connection = RawRecord { old_state: tcp_state::CLOSE, detail: 200, ..reset };
-        let Ok(Event::ResetSent(sent)) = decode(of_connection.as_bytes()) else { panic!("is well formed") };
+        let Ok(Event::ResetSent(sent)) = decode(of_connection.as_bytes(), TICK) else {
+            panic!("is well formed")
+        };
         assert_eq!((sent.half_open, sent.reason), (None, None));
     }
 
@@ -364,8 +395,8 @@ mod tests {
     #[test]
     fn what_breaks_the_contract_is_refused() {
         let raw = record();
-        assert_eq!(decode(&raw.as_bytes()[1..]), Err(Malformed::Size(RawRecord::SIZE - 1)));
-        assert_eq!(decode(&[]), Err(Malformed::Size(0)));
+        assert_eq!(decode(&raw.as_bytes()[1..], TICK), Err(Malformed::Size(RawRecord::SIZE - 1)));
+        assert_eq!(decode(&[], TICK), Err(Malformed::Size(0)));
         for (broken, error) in [
             (RawRecord { kind: 0, ..raw }, Malformed::Kind(0)),
             (RawRecord { old_state: 0, ..raw }, Malformed::State(0)),
@@ -373,7 +404,7 @@ mod tests {
             (RawRecord { family: 1, ..raw }, Malformed::Family(1)),
             (RawRecord { protocol: 132, ..raw }, Malformed::Protocol(132)),
         ] {
-            assert_eq!(decode(broken.as_bytes()), Err(error));
+            assert_eq!(decode(broken.as_bytes(), TICK), Err(error));
         }
     }
 
@@ -381,7 +412,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..=2 * RawRecord::SIZE)) {
             // Any answer is fine, as long as there is one.
-            let _ = decode(&bytes);
+            let _ = decode(&bytes, TICK);
         }
 
         #[test]
@@ -390,7 +421,7 @@ mod tests {
             bytes[99] = bytes[99] % 11 + 1;
             bytes[100] = bytes[100] % 11 + 1;
             bytes[92..96].copy_from_slice(&[2, 0, 6, 0]);
-            let Ok(Event::Transition(transition)) = decode(&bytes) else { panic!("is well formed") };
+            let Ok(Event::Transition(transition)) = decode(&bytes, TICK) else { panic!("is well formed") };
             prop_assert_eq!(transition.old.raw(), bytes[99]);
         }
     }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetSent, Sampled, SampledKind, ThreadId,
-    TimeWait, TimerAction, Tuple,
+    Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetReceived, ResetSent, Sampled, SampledKind,
+    ThreadId, TimeWait, TimerAction, Tuple,
 };
 
 #[derive(Clone, Debug)]
@@ -132,6 +132,9 @@ fn input() -> impl Strategy<Value = Input> {
         3 => time_wait().prop_map(|event| Input::Event(Event::TimeWait(event))),
         3 => request().prop_map(|event| Input::Event(Event::Request(event))),
         1 => reset_sent().prop_map(|event| Input::Event(Event::ResetSent(event))),
+        1 => transition().prop_map(|of| {
+            Input::Event(Event::ResetReceived(ResetReceived { ts: of.ts, key: of.key }))
+        }),
         1 => transition().prop_map(|of| Input::Event(Event::Destroyed(Destroyed { ts: of.ts, key: of.key }))),
         1 => sampled().prop_map(Input::Seed),
         1 => (sampled(), keys()).prop_map(|(sampled, asked)| Input::Correct(sampled, asked)),

@@ -63,6 +63,12 @@ pub(super) fn offsets(text: &str) -> Result<Vec<(&'static str, u32)>, FormatErro
     Ok(offsets)
 }
 
+/// Place of the field `skaddr` in the record of another tracepoint, from the text of its `format` file.
+pub(super) fn offset_of_socket(text: &str) -> Option<u32> {
+    let mut fields = text.lines().filter_map(parse_field);
+    fields.find(|field| field.name == "skaddr" && field.size == 8).map(|field| field.offset)
+}
+
 /// `<tab>field:__u8 saddr[4];<tab>offset:32;<tab>size:4;<tab>signed:0;`
 fn parse_field(line: &str) -> Option<Field> {
     let mut parts = line.trim().split(';').map(str::trim);
@@ -130,6 +136,15 @@ print fmt: \"family=%s\", REC->family
         assert_eq!(offsets(&without), Err(FormatError::Missing("sport")));
         let wide = LINUX_6_18.replace("family;\toffset:28;\tsize:2", "family;\toffset:28;\tsize:4");
         assert_eq!(offsets(&wide), Err(FormatError::Size { name: "family", size: 4 }));
+    }
+
+    #[test]
+    fn the_socket_of_a_reset_is_found() {
+        let text = "name: tcp_send_reset\n\tfield:const void * skbaddr;\toffset:8;\tsize:8;\tsigned:0;\n\
+            \tfield:const void * skaddr;\toffset:16;\tsize:8;\tsigned:0;\n";
+        assert_eq!(offset_of_socket(text), Some(16));
+        assert_eq!(offset_of_socket("\tfield:int skaddr;\toffset:16;\tsize:4;\tsigned:1;"), None);
+        assert_eq!(offset_of_socket(""), None);
     }
 
     proptest! {

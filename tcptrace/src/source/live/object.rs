@@ -30,6 +30,11 @@ const BACKUP: Typed = Typed::tracepoint("state_btf_backup", TRACEPOINT);
 const RESETS: Typed = Typed::tracepoint("send_reset_btf", "tcp_send_reset");
 const DESTRUCTION: Typed = Typed::tracepoint("destroy_btf", "tcp_destroy_sock");
 const CLASSIC_PROGRAM: &str = "state_classic";
+/// Global for the place of the socket's address, program, tracepoint.
+const RESETS_CLASSIC: [(&str, &str, &str); 2] = [
+    ("FMT_SENT_SKADDR", "send_reset_classic", "tcp_send_reset"),
+    ("FMT_RECEIVED_SKADDR", "receive_reset_classic", "tcp_receive_reset"),
+];
 
 /// `log::Level` as aya-log-ebpf numbers it: nothing, or up to debug.
 const LOG_OFF: u8 = 0;
@@ -128,15 +133,30 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
     let text =
         fs::read_to_string(&path).map_err(|source| OpenError::Format { path: path.clone(), source })?;
     let offsets = format::offsets(&text).map_err(|problem| OpenError::Layout { path, problem })?;
-    let mut ebpf = load(settings, &Globals { offsets, ..Globals::default() })?;
-    let program: &mut TracePoint = program(&mut ebpf, CLASSIC_PROGRAM)?;
-    program
-        .load()
-        .map_err(|error| OpenError::from_aya("load the tracepoint program", settings.ring_size, error))?;
-    let link =
-        program.attach(CATEGORY, TRACEPOINT).and_then(|id| program.take_link(id)).map_err(|error| {
-            OpenError::from_aya("attach to sock:inet_sock_set_state", settings.ring_size, error)
-        })?;
+    let mut globals = Globals { offsets, ..Globals::default() };
+    let reset_offsets: Vec<_> = RESETS_CLASSIC
+        .iter()
+        .filter_map(|(global, _, tracepoint)| {
+            let format = tracefs.join("events/tcp").join(tracepoint).join("format");
+            Some((*global, format::offset_of_socket(&fs::read_to_string(format).ok()?)?))
+        })
+        .collect();
+    globals.offsets.extend_from_slice(&reset_offsets);
+    let mut ebpf = load(settings, &globals)?;
+    let link = attach_tracepoint(&mut ebpf, CLASSIC_PROGRAM, CATEGORY, TRACEPOINT, settings.ring_size)?;
+    let mut links = vec![link];
+    let mut resets = || -> Result<Vec<Link>, OpenError> {
+        let attach = |(_, name, tracepoint): &(&str, &'static str, &str)| {
+            attach_tracepoint(&mut ebpf, name, "tcp", tracepoint, settings.ring_size)
+        };
+        RESETS_CLASSIC.iter().map(attach).collect()
+    };
+    // Both or none: one alone would make the other's resets look like something else.
+    let sees_resets = reset_offsets.len() == RESETS_CLASSIC.len()
+        && resets()
+            .map(|more| links.extend(more))
+            .inspect_err(|error| tracing::info!("resets are not seen: {error}"))
+            .is_ok();
     let needs_btf = |way| (way, "it needs BTF".to_owned());
     let lifecycle =
         Lifecycle { way: Way::Off, reasons: [Way::Fentry, Way::Timer, Way::Sample].map(needs_btf).into() };
@@ -144,14 +164,20 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
     if forced {
         return Err(OpenError::Lifecycle { lifecycle });
     }
-    Ok(Attached {
-        ebpf,
-        links: vec![Link::Classic(link)],
-        hook: Hook::Classic,
-        lifecycle,
-        sees_resets: false,
-        sees_destruction: false,
-    })
+    Ok(Attached { ebpf, links, hook: Hook::Classic, lifecycle, sees_resets, sees_destruction: false })
+}
+
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    category: &str,
+    tracepoint: &str,
+    ring_size: u32,
+) -> Result<Link, OpenError> {
+    let program: &mut TracePoint = program(ebpf, name)?;
+    program.load().map_err(|error| OpenError::from_aya("load a tracepoint program", ring_size, error))?;
+    let link = program.attach(category, tracepoint).and_then(|id| program.take_link(id));
+    link.map(Link::Classic).map_err(|error| OpenError::from_aya("attach to a tracepoint", ring_size, error))
 }
 
 /// Load-time constants of the kernel half.

@@ -49,6 +49,7 @@ pub struct Live {
     sees_destruction: bool,
     /// Lost in the full ring, as far as it was reported.
     lost_before: u64,
+    tick_ns: u64,
     /// Transitions that the first program had missed when the ring was empty last.
     missed_before: u64,
     /// Records came with the last look.
@@ -96,6 +97,7 @@ impl Live {
             sees_resets,
             sees_destruction,
             lost_before: 0,
+            tick_ns: clock::tick_ns(),
             missed_before: 0,
             is_busy: false,
         })
@@ -177,7 +179,7 @@ impl Live {
         while batch.events.len() < room
             && let Some(record) = ring.next()
         {
-            match decode(&record) {
+            match decode(&record, self.tick_ns) {
                 Ok(event) => batch.events.push(event),
                 Err(problem) => {
                     tracing::debug!("malformed record: {problem}");
