@@ -61,7 +61,7 @@ fn path(rows: &[&Row]) -> Vec<(String, String)> {
 }
 
 /// Checks that the connection was half-open and never more, and gives back the row of its end.
-fn the_end<'a>(capture: &'a Capture, port: u16, client: SocketAddr) -> Result<&'a Row> {
+fn the_end(capture: &Capture, port: u16, client: SocketAddr) -> Result<&Row> {
     let rows = rows_of(capture, port, client);
     let expected = [("LISTEN", "SYN_RECV"), ("SYN_RECV", "CLOSE")];
     ensure!(
@@ -193,6 +193,8 @@ pub(crate) fn cookies() -> Result<()> {
             // 2: always.
             sysctl("ipv4/tcp_syncookies", "2")?;
             let running = Tracer::start(&["--lifecycle", "auto"])?;
+            // Counted from the first look on.
+            thread::sleep(Duration::from_secs(1));
             let to = loopback();
             let listener = socket(Domain::IPV4)?;
             listener.bind(&SockAddr::from(to))?;

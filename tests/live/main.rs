@@ -30,6 +30,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use harness::Way;
 
 type Test = fn() -> anyhow::Result<()>;
+type LifecycleTest = fn(Way) -> anyhow::Result<()>;
 
 const TESTS: &[(&str, Test)] = &[
     ("closes::client_closes_first", closes::client_closes_first),
@@ -85,7 +86,7 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 /// Tests of each way of following time-wait and request sockets that the kernel offers.
-const LIFECYCLE_TESTS: &[(&str, fn(Way) -> anyhow::Result<()>)] = &[
+const LIFECYCLE_TESTS: &[(&str, LifecycleTest)] = &[
     ("time_wait::server_lingers", time_wait::server_lingers),
     ("time_wait::after_shutdown", time_wait::after_shutdown),
     ("time_wait::fin_wait2_expires", time_wait::fin_wait2_expires),

@@ -289,7 +289,7 @@ pub(crate) fn counts_are_those_of_ss() -> Result<()> {
 
 /// Sockets by state, as the rows so far have it.
 fn told_states(tracer: &Tracer, inode: u64) -> Result<BTreeMap<String, usize>> {
-    let mut last: BTreeMap<(Option<std::net::IpAddr>, Option<u16>, Option<u16>, bool), Row> = BTreeMap::new();
+    let mut last: BTreeMap<_, Row> = BTreeMap::new();
     for line in BufReader::new(File::open(tracer.stdout())?).lines() {
         // The last line may be there in part only.
         let Ok(value) = serde_json::from_str(&line?) else { break };

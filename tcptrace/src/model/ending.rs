@@ -155,8 +155,7 @@ pub(crate) struct OurReset {
 pub(crate) fn awaits_our_reset(transition: &Transition) -> bool {
     use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck};
     match end_cause(transition) {
-        Some(EndCause::ResetLocal) => true,
-        Some(EndCause::Unknown) => true,
+        Some(EndCause::ResetLocal | EndCause::Unknown) => true,
         Some(EndCause::ResetRemote) => {
             matches!(transition.old, FinWait1 | FinWait2 | Closing | LastAck | CloseWait)
         }

@@ -225,12 +225,12 @@ impl Table {
 
     /// A new request from where a time-wait socket that was just taken off leads: the peer's new SYN took its place.
     fn note_reuse(&mut self, tuple: Tuple, tell: &mut dyn FnMut(&Observation)) {
-        let just_now = self.pending.endings.iter().rev().take(JUST_NOW);
-        let reused = just_now.filter_map(|(key, ending)| match ending {
+        let mut just_now = self.pending.endings.iter().rev().take(JUST_NOW);
+        let reused = just_now.find_map(|(key, ending)| match ending {
             Ending::TimeWait(ending) if is_taken_off(&ending.event, tuple) => Some((*key, ending.event)),
             _ => None,
         });
-        if let Some((key, event)) = reused.last() {
+        if let Some((key, event)) = reused {
             self.pending.endings.remove(&key);
             self.end_time_wait(&event, EndCause::TwReused, tell);
         }
