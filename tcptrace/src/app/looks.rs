@@ -134,7 +134,8 @@ impl Looks {
         if !self.has_identity {
             return;
         }
-        if !self.is_correcting {
+        // Samples show all of them.
+        if !self.is_correcting && self.way != Way::Sample {
             let table = pipeline.table();
             self.is_correcting = self.survey.ask_for(table.suspects().chain(table.orphans()));
         }

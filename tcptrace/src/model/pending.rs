@@ -18,7 +18,7 @@ use super::{
 /// How long to wait for what would explain it: it follows at once, on the same CPU, in the same call of the kernel.
 const SETTLED_NS: u64 = 20_000_000;
 
-/// [`Pending::suspects`] at most; beyond that their cause stays unknown.
+/// [`Pending::suspects`] at most where each is looked up; beyond that their cause stays unknown.
 const MAX_SUSPECTS: usize = 10_000;
 
 /// A transition that was reported and is not applied yet.
@@ -210,7 +210,7 @@ impl Table {
         if !follows_time_wait || !ending::may_be_a_swap(transition) {
             self.end(transition, None, None, tell);
         } else if self.sees.tables
-            && self.pending.suspects.len() < MAX_SUSPECTS
+            && (self.sees.samples || self.pending.suspects.len() < MAX_SUSPECTS)
             && self.live.get(&transition.key).is_some_and(|known| {
                 Tuple::new(known.netns, known.local, known.remote).is_some() && known.netns.is_some()
             })

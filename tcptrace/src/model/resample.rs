@@ -43,20 +43,27 @@ impl Table {
                 self.enter_time_wait(socket.key, entered, tell);
             }
         }
-        let absent: Vec<SocketKey> = self
-            .live
-            .iter()
-            .filter(|(key, connection)| {
-                matches!(connection.body, Body::Mini | Body::Request)
-                    && !present.contains(key)
-                    && connection.since_ns() < look.started
-                    && connection.netns.is_some_and(|netns| look.namespaces.contains(&netns))
-            })
-            .map(|(key, _)| *key)
-            .collect();
+        let absent: Vec<SocketKey> =
+            self.live
+                .iter()
+                .filter(|(key, connection)| {
+                    matches!(connection.body, Body::Mini | Body::Request)
+                        && !present.contains(key)
+                        && connection.since_ns() < look.started
+                        && connection.netns.is_some_and(|netns| look.namespaces.contains(&netns))
+                })
+                .map(|(key, _)| *key)
+                .chain(self.pending.suspects.iter().filter_map(|(key, end)| {
+                    (end.ts < look.started && !present.contains(key)).then_some(*key)
+                }))
+                .collect();
         let absent_before = std::mem::take(&mut self.absent_minis);
         for key in absent {
             match absent_before.get(&key) {
+                // There is no time-wait socket in its place; or it has ended already.
+                Some(_) if self.pending.suspects.contains_key(&key) => {
+                    self.acquit(key, EndCause::Unknown, tell);
+                }
                 Some(last_seen) => self.end_unseen(key, *last_seen, look.ended, tell),
                 // The look before has seen it, or it is younger.
                 None => {
