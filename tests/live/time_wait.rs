@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read as _,
-    net::{Shutdown, SocketAddr},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -132,20 +132,23 @@ pub(crate) fn fin_wait2_expires(way: Way) -> Result<()> {
     Ok(())
 }
 
+/// A connection from an address that may have been used just before.
+fn connect_from(from: SocketAddr, server: &TcpListener) -> Result<(TcpStream, TcpStream)> {
+    let client = socket(Domain::IPV4)?;
+    client.set_reuse_address(true)?;
+    client.bind(&from.into())?;
+    client.connect(&server.local_addr()?.into())?;
+    Ok((client.into(), server.accept()?.0))
+}
+
 /// A new connection takes the port of a time-wait socket.
 pub(crate) fn reused(way: Way) -> Result<()> {
     let (capture, (port, truth)) = watched(way, |_| {
         sysctl("ipv4/tcp_tw_reuse", "1")?;
-        let server = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
+        let server = TcpListener::bind(("127.0.0.1", unique_port()))?;
         let to = server.local_addr()?;
         let from = SocketAddr::from(([127, 0, 0, 1], unique_port()));
-        let connect = || -> Result<_> {
-            let client = socket(Domain::IPV4)?;
-            client.set_reuse_address(true)?;
-            client.bind(&from.into())?;
-            client.connect(&to.into())?;
-            Ok((client, server.accept()?.0))
-        };
+        let connect = || connect_from(from, &server);
         let (client, mut accepted) = connect()?;
         close(client);
         read_end(&mut accepted)?;
@@ -211,16 +214,10 @@ pub(crate) fn overflow(way: Way) -> Result<()> {
 /// The peer's new SYN takes the place of a time-wait socket.
 pub(crate) fn replaced_by_the_peer(way: Way) -> Result<()> {
     let (capture, (port, truth)) = watched(way, |_| {
-        let server = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
+        let server = TcpListener::bind(("127.0.0.1", unique_port()))?;
         let to = server.local_addr()?;
         let from = SocketAddr::from(([127, 0, 0, 1], unique_port()));
-        let connect = || -> Result<_> {
-            let client = socket(Domain::IPV4)?;
-            client.set_reuse_address(true)?;
-            client.bind(&from.into())?;
-            client.connect(&to.into())?;
-            Ok((std::net::TcpStream::from(client), server.accept()?.0))
-        };
+        let connect = || connect_from(from, &server);
         let (mut client, accepted) = connect()?;
         // The server closes first, and has the time-wait socket.
         close(accepted);

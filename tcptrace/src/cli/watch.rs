@@ -42,8 +42,7 @@ pub struct WatchArgs {
     /// Size of the ring buffer between kernel and user space: a power of two from 4K to 1G
     #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = values::ring_size, help_heading = "Tracing")]
     ring_size: u32,
-    /// Compare what is known with the kernel's own tables every so often (10s unless told), say how many connections differ,
-    /// and put them right
+    /// Every so often (10s), compare with the kernel's own tables; say how many connections differ, and mend them
     #[arg(
         long,
         value_name = "TIME",
