@@ -2,6 +2,7 @@
 
 mod ebpf;
 mod privileged;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Boot other kernels in QEMU and run the live tests there, or a command
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,11 @@ fn main() -> ExitCode {
         Verb::Ebpf { .. } => ebpf::build(),
         Verb::Run { args } => privileged::run(&args),
         Verb::Test { args } => privileged::test(&args),
+        Verb::Vm(options) => match vm::run(&options) {
+            // The guest's own status.
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

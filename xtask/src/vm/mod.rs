@@ -1,0 +1,119 @@
+//! `cargo xtask vm`: the live tests, or any command, on other kernels.
+//!
+//! Debian's cloud kernels are booted in QEMU, which emulates the processor in software: neither KVM nor root is
+//! needed, and everything is slower than on a real one by a factor of ten and more. The guest is an initramfs and
+//! nothing else: no disk, no network device.
+
+mod cpio;
+mod host;
+mod initramfs;
+mod kernels;
+mod modules;
+mod programs;
+mod qemu;
+mod verdict;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use clap::Args;
+
+use self::{
+    initramfs::{Guest, quote},
+    kernels::{SERIES, Series},
+    verdict::{Tests, Verdict},
+};
+
+/// What to run, and on what.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The kernel series to boot; may be given more than once
+    #[arg(long = "kernel", default_value = "all", value_parser = ["5.10", "6.1", "6.12", "7.2", "all"])]
+    kernels: Vec<String>,
+    /// Keep the kernel's log and the output of each run, not only of those that fail
+    #[arg(long)]
+    keep_log: bool,
+    /// Give up on a guest that has said nothing for so many minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 10)]
+    patience: u64,
+    /// Run this shell command instead of the live tests; `tcptrace` and `live-tests` are in its PATH
+    #[arg(long, value_name = "COMMAND", conflicts_with = "args")]
+    exec: Option<String>,
+    /// Arguments for the live test program: a filter, `--skip NAME`, `--exact`
+    #[arg(value_name = "TEST_FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+impl Options {
+    fn series(&self) -> Vec<&'static Series> {
+        let is_asked_for = |name: &str| self.kernels.iter().any(|kernel| kernel == name || kernel == "all");
+        SERIES.iter().filter(|series| is_asked_for(series.name)).collect()
+    }
+
+    /// The command line of the guest's shell.
+    fn command(&self) -> String {
+        self.exec.clone().unwrap_or_else(|| {
+            let words = self.args.iter().map(|word| quote(word));
+            std::iter::once("live-tests".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+        })
+    }
+}
+
+/// One kernel's turn.
+struct Turn {
+    kernel: String,
+    verdict: Result<Verdict>,
+    took: Duration,
+}
+
+/// Boots the kernels one after the other. The exit status is the guest's own: the first one that is not 0.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    host::install_missing_tools()?;
+    let programs = programs::build()?;
+    let command = options.command();
+    let mut turns = Vec::new();
+    for series in options.series() {
+        let begun = Instant::now();
+        let mut name = series.name.to_owned();
+        let verdict = kernels::have(series).and_then(|kernel| {
+            name.clone_from(&kernel.release);
+            eprintln!("xtask: Linux {name}: {command}");
+            let guest = Guest { kernel: &kernel, programs: &programs, command: &command };
+            qemu::run(&guest, series.name, Duration::from_mins(options.patience), options.keep_log)
+        });
+        if let Err(error) = &verdict {
+            eprintln!("xtask: Linux {name}: {error:#}");
+        }
+        turns.push(Turn { kernel: name, verdict, took: begun.elapsed() });
+    }
+    if turns.len() > 1 || options.exec.is_none() {
+        eprint!("\n{}", table(&turns));
+    }
+    let status = turns.iter().map(|turn| turn.verdict.as_ref().map_or(1, |verdict| verdict.status));
+    Ok(ExitCode::from(status.into_iter().find(|status| *status != 0).unwrap_or(0)))
+}
+
+/// A line a kernel, and beneath it the names of the tests that failed.
+fn table(turns: &[Turn]) -> String {
+    let header =
+        format!("{:<32} {:>7} {:>7} {:>7} {:>7}", "KERNEL", "PASSED", "FAILED", "IGNORED", "SECONDS");
+    let mut lines = vec![header];
+    for Turn { kernel, verdict, took } in turns {
+        let seconds = took.as_secs();
+        match verdict {
+            Ok(Verdict { tests: Some(Tests { passed, failed, ignored }), .. }) => {
+                let count = failed.len();
+                lines.push(format!("{kernel:<32} {passed:>7} {count:>7} {ignored:>7} {seconds:>7}"));
+                lines.extend(failed.iter().map(|name| format!("    FAILED {name}")));
+            }
+            Ok(Verdict { status, .. }) => {
+                lines.push(format!("{kernel:<32} {:<23} {seconds:>7}", format!("exit status {status}")));
+            }
+            Err(_) => lines.push(format!("{kernel:<32} {:<23} {seconds:>7}", "no verdict")),
+        }
+    }
+    lines.join("\n") + "\n"
+}

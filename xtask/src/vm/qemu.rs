@@ -1,0 +1,122 @@
+//! Runs a guest, shows what it says, and ends it when it says nothing any more.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    initramfs::Guest,
+    kernels::dir,
+    verdict::{Reader, Verdict},
+};
+
+/// An emulator. Killed when dropped.
+struct Emulator(Child);
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Files of one run.
+struct Files {
+    initramfs: PathBuf,
+    kernel_log: PathBuf,
+    output: PathBuf,
+}
+
+impl Files {
+    fn new(name: &str) -> Result<Self> {
+        let runs = dir().join("runs");
+        fs::create_dir_all(&runs).with_context(|| format!("cannot make {}", runs.display()))?;
+        // Runs of two checkouts, or of two terminals, must not meet.
+        let file = |what: &str| runs.join(format!("{name}-{}.{what}", std::process::id()));
+        Ok(Self { initramfs: file("cpio"), kernel_log: file("kernel.log"), output: file("output.log") })
+    }
+}
+
+/// Boots the guest and returns its verdict. The logs are kept when it is asked for, and when not all was well.
+pub(crate) fn run(guest: &Guest<'_>, name: &str, patience: Duration, keep_log: bool) -> Result<Verdict> {
+    let files = Files::new(name)?;
+    guest.write(&files.initramfs)?;
+    let verdict = emulate(guest, &files, patience);
+    let _ = fs::remove_file(&files.initramfs);
+    if keep_log || !matches!(verdict, Ok(Verdict { status: 0, .. })) {
+        eprintln!("xtask: see {} and {}", files.kernel_log.display(), files.output.display());
+    } else {
+        for log in [&files.kernel_log, &files.output] {
+            let _ = fs::remove_file(log);
+        }
+    }
+    verdict
+}
+
+fn emulate(guest: &Guest<'_>, files: &Files, patience: Duration) -> Result<Verdict> {
+    let mut log = File::create(&files.output)?;
+    let mut emulator = start(guest, files)?;
+    let output = emulator.0.stdout.take().context("no stdout")?;
+    let (lines, received) = mpsc::channel();
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            // The guest's terminal makes CR LF of LF.
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            if lines.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    let mut reader = Reader::default();
+    loop {
+        match received.recv_timeout(patience) {
+            Ok(line) => {
+                reader.line(&line);
+                writeln!(log, "{line}")?;
+                writeln!(io::stdout(), "{line}")?;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                bail!(
+                    "the guest has said nothing for {} s{}",
+                    patience.as_secs(),
+                    last_words(&files.kernel_log)
+                );
+            }
+        }
+    }
+    let status = emulator.0.wait()?;
+    reader.finish().with_context(|| format!("{status}{}", last_words(&files.kernel_log)))
+}
+
+fn start(guest: &Guest<'_>, files: &Files) -> Result<Emulator> {
+    let mut command = Command::new("qemu-system-x86_64");
+    // TCG, never KVM: inside of many virtual machines KVM is there and hangs.
+    command.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(&guest.kernel.image).arg("-initrd").arg(&files.initramfs);
+    // A panic ends the guest; entropy need not be waited for, nor the emulated processor be protected from itself.
+    command.args(["-append", "console=ttyS0 panic=-1 random.trust_cpu=on mitigations=off"]);
+    command.arg("-serial").arg(format!("file:{}", files.kernel_log.display())).args(["-serial", "stdio"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    child.map(Emulator).with_context(|| format!("cannot start {command:?}"))
+}
+
+/// The end of the kernel's log, where it may say what went wrong.
+fn last_words(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let end = lines[lines.len().saturating_sub(30)..].join("\n");
+    format!("; the kernel's last words:\n{end}")
+}
