@@ -25,6 +25,7 @@ pub(crate) struct Tests {
 pub(crate) struct Reader {
     status: Option<u8>,
     failed: Vec<String>,
+    in_names: bool,
     counts: Option<(u64, u64)>,
 }
 
@@ -38,11 +39,14 @@ impl Reader {
                 words.windows(2).find(|pair| pair[1] == what).and_then(|pair| pair[0].parse().ok())
             };
             self.counts = count("passed").zip(count("ignored"));
-        } else if let Some(rest) = line.strip_prefix("test ")
-            && let Some((name, "FAILED")) =
-                rest.split_once(" ... ").map(|(name, end)| (name.trim(), end.trim()))
-        {
+        } else if line == "failures:" {
+            // Twice: first with what was wrong, then with the names alone.
+            self.failed.clear();
+            self.in_names = true;
+        } else if let Some(name) = line.strip_prefix("    ").filter(|_| self.in_names) {
             self.failed.push(name.to_owned());
+        } else if !line.is_empty() {
+            self.in_names = false;
         }
     }
 
@@ -66,7 +70,8 @@ mod tests {
     #[test]
     fn test_program() -> Result<()> {
         let verdict = read(
-            "running 3 tests\ntest a::b       ... ok\ntest a::long ... FAILED\ntest c ... ignored\n\
+            "running 3 tests\ntest a::b       ... ok\ntest a::long ... worker: lost\nFAILED\ntest c ... ignored\n\
+             \nfailures:\n\n---- a::long ----\nlost\n    why\n\n\nfailures:\n    a::long\n\n\
              test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 4 filtered out; finished in 1.0s\n\
              tcptrace-vm: exit status 101\n",
         )?;
