@@ -16,11 +16,14 @@ use tempfile::NamedTempFile;
 
 use crate::{
     capture::Capture,
+    machine::patience,
     netns::{self, Netns},
 };
 
 /// How long tcptrace may take to attach, and to end. A debug build on a busy machine is slow to load.
-const PATIENCE: Duration = Duration::from_secs(30);
+fn attach_or_end() -> Duration {
+    patience(Duration::from_secs(30))
+}
 
 /// A running tcptrace. Killed when dropped.
 pub(crate) struct Tracer {
@@ -120,7 +123,7 @@ impl Tracer {
             }
         });
         let tracer = Self { child, stdout, stderr };
-        if wait.recv_timeout(PATIENCE).is_err() {
+        if wait.recv_timeout(attach_or_end()).is_err() {
             bail!("tcptrace did not say \"attached\" (args {args:?}); its stderr:\n{}", tracer.stderr());
         }
         Ok(tracer)
@@ -177,15 +180,15 @@ impl Tracer {
     }
 
     /// Waits until it has nothing more to write: its output has not grown for half a second.
-    pub(crate) fn wait_idle(&self, patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + patience;
+    pub(crate) fn wait_idle(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
         let mut before = u64::MAX;
         loop {
             let now = fs::metadata(self.stdout.path())?.len();
             if now == before {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "still writing after {patience:?}");
+            ensure!(Instant::now() < deadline, "still writing after {limit:?}");
             before = now;
             thread::sleep(Duration::from_millis(500));
         }
@@ -195,17 +198,17 @@ impl Tracer {
     pub(crate) fn interrupt(&mut self) -> Result<ExitStatus> {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).context("SIGINT")?;
-        self.wait_end(PATIENCE)
+        self.wait_end(attach_or_end())
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) fn wait_end(&mut self, patience: Duration) -> Result<ExitStatus> {
-        let deadline = Instant::now() + patience;
+    pub(crate) fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            ensure!(Instant::now() < deadline, "tcptrace has not ended within {patience:?}");
+            ensure!(Instant::now() < deadline, "tcptrace has not ended within {limit:?}");
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -17,6 +17,7 @@ use socket2::{Domain, SockAddr, SockRef};
 use crate::{
     capture::Row,
     harness::Tracer,
+    machine::{self, Feature},
     netns::{self, unique_port},
     traffic::{PATIENCE, socket},
 };
@@ -143,8 +144,8 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
-    const CONNECTIONS: usize = 50_000;
-    let run = run(&[], CONNECTIONS)?;
+    let connections = machine::load(50_000);
+    let run = run(&[], connections)?;
     let netns = run.netns.to_string();
     let mut counts: HashMap<(String, String), usize> = HashMap::new();
     // The last state of each connection, to see that every one of them is in order and complete.
@@ -162,7 +163,13 @@ pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
                 }
                 let get = |name| field(&line, name).with_context(|| format!("no {name} in {line}"));
                 let (old, new) = (get("\"old_state")?, get("\"new_state")?);
-                let before = states.insert(get("\"cookie")?.parse()?, new.to_owned());
+                // Without cookies (Linux 5.12) a client is not known by its first row, which has no port.
+                let cookie = get("\"cookie")?;
+                if cookie == "null" && !Feature::Cookies.is_there() {
+                    *counts.entry((old.to_owned(), new.to_owned())).or_default() += 1;
+                    continue;
+                }
+                let before = states.insert(cookie.parse()?, new.to_owned());
                 let first = matches!((old, new), ("CLOSE", "SYN_SENT" | "LISTEN") | ("LISTEN", "SYN_RECV"));
                 let in_order = before.as_deref() == (!first).then_some(old);
                 ensure!(in_order, "after {before:?}: {line}");
@@ -177,12 +184,12 @@ pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
         |field| summary.get(field).and_then(Value::as_u64).with_context(|| format!("no {field}: {summary}"));
     ensure!(count("evicted")? == 0, "{}: {summary}", run.text);
     let mut expected: HashMap<(String, String), usize> =
-        EACH.iter().map(|(old, new)| (((*old).into(), (*new).into()), CONNECTIONS)).collect();
+        EACH.iter().map(|(old, new)| (((*old).into(), (*new).into()), connections)).collect();
     expected.insert(("CLOSE".into(), "LISTEN".into()), 1);
     expected.insert(("LISTEN".into(), "CLOSE".into()), 1);
     let short: Vec<_> = expected.iter().filter(|(kind, count)| counts.get(kind) != Some(count)).collect();
     let short: Vec<_> = short.iter().map(|(kind, _)| (kind, counts.get(kind))).collect();
-    let (seen, made) = (counts.values().sum::<usize>(), CONNECTIONS * EACH.len() + 2);
+    let (seen, made) = (counts.values().sum::<usize>(), connections * EACH.len() + 2);
     ensure!(count("lost")? == 0, "{}: {summary}", run.text);
     // Everything that the kernel called the hook for is there; what it skipped one program for, the other has seen.
     ensure!(count("events")? == run.called, "{}: {} calls\n{summary}", run.text, run.called);
@@ -198,7 +205,8 @@ pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
     ensure!(count("gaps")? == 0 && count("illegal")? == 0, "{}: {summary}", run.text);
 
     ensure!(counts == expected, "{}: {short:?}", run.text);
-    ensure!(states.len() == 2 * CONNECTIONS + 1, "{} cookies", states.len());
+    let named = if Feature::Cookies.is_there() { 2 * connections + 1 } else { 0 };
+    ensure!(states.len() == named, "{} cookies", states.len());
     ensure!(states.values().all(|state| state == "CLOSE"), "connections without an end");
     check_peak(&run)
 }
@@ -209,8 +217,8 @@ fn check_peak(run: &Run) -> Result<()> {
 }
 
 pub(crate) fn four_kib_ring_counts_its_losses() -> Result<()> {
-    const CONNECTIONS: usize = 20_000;
-    let run = run(&["--ring-size", "4096"], CONNECTIONS)?;
+    let connections = machine::load(20_000);
+    let run = run(&["--ring-size", "4096"], connections)?;
     // The strict reader: every line must be whole, and the lost objects must add up to the summary's count.
     let capture = crate::capture::Capture::read(run.output).with_context(|| run.text.clone())?;
     let summary = &capture.summary;
@@ -220,7 +228,7 @@ pub(crate) fn four_kib_ring_counts_its_losses() -> Result<()> {
     let here = capture.rows.iter().filter(|row| row.netns == Some(run.netns)).count();
     ensure!(here > 0, "not one row of the load");
     // Other sockets of the host may have been traced, or lost, too: at least, not exactly.
-    let made = u64::try_from(CONNECTIONS * EACH.len() + 2)?;
+    let made = u64::try_from(connections * EACH.len() + 2)?;
     let told = events + capture.lost;
     ensure!(
         told >= made || told >= run.called,
@@ -238,7 +246,7 @@ pub(crate) fn four_kib_ring_counts_its_losses() -> Result<()> {
     let mut entered: HashMap<u64, &Row> = HashMap::new();
     for row in &capture.rows {
         let before = row.cookie.and_then(|cookie| entered.insert(cookie, row));
-        if row.duration_is.as_deref() == Some("exact") {
+        if row.duration_is.as_deref() == Some("exact") && row.cookie.is_some() {
             let before = before.with_context(|| format!("exact, but its beginning was not seen: {row}"))?;
             ensure!(
                 before.new == row.old && Some(row.ts_ns - before.ts_ns) == row.duration_ns,

@@ -11,6 +11,7 @@ mod half_open;
 mod harness;
 mod held;
 mod load;
+mod machine;
 mod netns;
 mod opens;
 mod output;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use harness::Way;
+use machine::Lacking;
 
 type Test = fn() -> anyhow::Result<()>;
 type LifecycleTest = fn(Way) -> anyhow::Result<()>;
@@ -154,11 +156,15 @@ fn main() -> ExitCode {
             TESTS.len() + LIFECYCLE_TESTS.len() * Way::ALL.len()
         );
     }
+    let lacking = Lacking::find();
+    if missing.is_none() && !arguments.list {
+        lacking.report(&TESTS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
     let mut trials: Vec<Trial> = TESTS
         .iter()
         .map(|&(name, test)| {
             Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
-                .with_ignored_flag(missing.is_some())
+                .with_ignored_flag(missing.is_some() || lacking.for_test(name))
         })
         .collect();
     for way in Way::ALL {

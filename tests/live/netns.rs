@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use crate::machine::patience;
+
 /// The namespace that the calling thread is in.
 pub(crate) struct Netns {
     /// Its inode number, as in the `netns` field of a row.
@@ -93,7 +95,8 @@ pub(crate) fn black_hole() -> Result<std::net::SocketAddr> {
 
 /// Waits until every socket of the namespace is gone or in TIME_WAIT: nothing more will happen then.
 pub(crate) fn settle() -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let limit = patience(Duration::from_secs(15));
+    let deadline = Instant::now() + limit;
     loop {
         let busy = busy_sockets()?;
         if busy.is_empty() {
@@ -102,7 +105,7 @@ pub(crate) fn settle() -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("sockets still there after 15 s:\n{}", busy.join("\n"));
+            bail!("sockets still there after {limit:?}:\n{}", busy.join("\n"));
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -16,6 +16,7 @@ use crate::{
     capture::{Capture, Row, table},
     harness::{Tracer, Way},
     load::hammer,
+    machine,
     netns::{self, Netns, sysctl, unique_port},
     traffic::{Pair, close, read_end, socket},
 };
@@ -28,7 +29,7 @@ pub(crate) fn watched<T: Send>(
 ) -> Result<(Capture, T)> {
     let tracer = Tracer::start(&["--lifecycle", way.name()])?;
     let (inode, value) = netns::run(|netns| Ok((netns.inode, body(netns)?)))?;
-    thread::sleep(Duration::from_millis(1500));
+    thread::sleep(machine::patience(Duration::from_millis(1500)));
     let capture = tracer.stop()?.only(|row| row.netns == Some(inode));
     let swap = capture.select(|row| {
         row.old == "FIN_WAIT2"
@@ -308,15 +309,15 @@ pub(crate) fn expires(way: Way) -> Result<()> {
 
 /// Default settings, full load: nothing lost, every client's life is whole.
 pub(crate) fn twenty_thousand_lives(way: Way) -> Result<()> {
-    const CONNECTIONS: usize = 20_000;
+    let connections = machine::load(20_000);
     let tracer = Tracer::start(&["--lifecycle", way.name()])?;
     let inode = netns::run(|netns| {
-        hammer(CONNECTIONS)?;
+        hammer(connections)?;
         netns::settle()?;
         Ok(netns.inode)
     })?;
-    thread::sleep(Duration::from_secs(1));
-    tracer.wait_idle(Duration::from_mins(1))?;
+    thread::sleep(machine::patience(Duration::from_secs(1)));
+    tracer.wait_idle(machine::patience(Duration::from_mins(1)))?;
     let capture = tracer.stop()?;
     let summary = capture.summary.clone();
     ensure!(capture.lost == 0 && summary.get("gaps")? == 0, "{summary:?}");
@@ -325,12 +326,12 @@ pub(crate) fn twenty_thousand_lives(way: Way) -> Result<()> {
     let count = |old, new| capture.select(|row| row.old == old && row.new == new).len();
     // A few sockets leave FIN_WAIT1 without a call of the hook: see the load tests.
     let reported = count("FIN_WAIT1", "FIN_WAIT2");
-    ensure!(reported + CONNECTIONS / 500 >= CONNECTIONS, "{reported} reached FIN_WAIT2");
+    ensure!(reported + connections / 500 >= connections, "{reported} reached FIN_WAIT2");
     ensure!(count("FIN_WAIT2", "CLOSE") == 0, "swaps are shown as ends");
     for (old, new) in [("FIN_WAIT2", "TIME_WAIT"), ("TIME_WAIT", "CLOSE")] {
         let seen = count(old, new);
         ensure!(
-            (reported..=CONNECTIONS).contains(&seen),
+            (reported..=connections).contains(&seen),
             "{seen} of {reported} went {old} -> {new}\n{summary:?}"
         );
     }

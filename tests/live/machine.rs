@@ -1,0 +1,89 @@
+//! What the machine that the tests run on can do, and how fast.
+
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Set where the processor is emulated (`cargo xtask vm`).
+const SLOW: &str = "TCPTRACE_TEST_SLOW";
+
+pub(crate) fn is_slow() -> bool {
+    std::env::var_os(SLOW).is_some()
+}
+
+/// How long to wait for what takes a real processor up to `usual`.
+pub(crate) fn patience(usual: Duration) -> Duration {
+    if is_slow() { usual * 5 } else { usual }
+}
+
+/// How much of a load to make, of so much on a real processor.
+pub(crate) fn load(usual: usize) -> usize {
+    if is_slow() { usual / 10 } else { usual }
+}
+
+/// Whether the running kernel is this one or newer.
+pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let version: Vec<u32> = release.split('.').take(2).flat_map(str::parse).collect();
+    version >= vec![major, minor]
+}
+
+/// Something that not every kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// `bpf_get_socket_cookie` in tracing programs: sockets are known by more than their address.
+    Cookies,
+    Mptcp,
+}
+
+/// The tests that cannot be without; a test's name begins with one of these.
+const NEEDED: &[(&str, Feature)] = &[
+    ("held::", Feature::Cookies),
+    ("seeding::", Feature::Cookies),
+    ("time_wait::sampled", Feature::Cookies),
+    ("rights::kernel_log_at_vv", Feature::Mptcp),
+    ("rights::mptcp_on_demand", Feature::Mptcp),
+];
+
+impl Feature {
+    const ALL: [Self; 2] = [Self::Cookies, Self::Mptcp];
+
+    pub(crate) fn is_there(self) -> bool {
+        match self {
+            Self::Cookies => kernel_is_at_least(5, 12),
+            Self::Mptcp => Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_ok(),
+        }
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Cookies => "this kernel has no socket cookies for tracing programs (Linux 5.12)",
+            Self::Mptcp => "this kernel has no MPTCP sockets (CONFIG_MPTCP)",
+        }
+    }
+
+    fn is_needed_by(self, test: &str) -> bool {
+        NEEDED.iter().any(|(prefix, feature)| *feature == self && test.starts_with(prefix))
+    }
+}
+
+/// What this kernel lacks for a test.
+pub(crate) struct Lacking(Vec<Feature>);
+
+impl Lacking {
+    pub(crate) fn find() -> Self {
+        Self(Feature::ALL.into_iter().filter(|feature| !feature.is_there()).collect())
+    }
+
+    pub(crate) fn for_test(&self, test: &str) -> bool {
+        self.0.iter().any(|feature| feature.is_needed_by(test))
+    }
+
+    /// A line for each feature that is not there: how many tests are skipped for it.
+    pub(crate) fn report(&self, tests: &[&str]) {
+        for feature in &self.0 {
+            let count = tests.iter().filter(|test| feature.is_needed_by(test)).count();
+            eprintln!("SKIPPED: {count} tests: {}\n", feature.reason());
+        }
+    }
+}
