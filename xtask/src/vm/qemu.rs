@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
+    host,
     initramfs::Guest,
     kernels::dir,
     verdict::{Reader, Verdict},
@@ -101,7 +102,9 @@ fn emulate(guest: &Guest<'_>, files: &Files, patience: Duration) -> Result<Verdi
 }
 
 fn start(guest: &Guest<'_>, files: &Files) -> Result<Emulator> {
-    let mut command = Command::new("qemu-system-x86_64");
+    // Killed with us: nobody would miss an emulator that was left behind, but its memory and its processor.
+    let mut command = Command::new(host::find("setpriv")?);
+    command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     // TCG, never KVM: inside of many virtual machines KVM is there and hangs.
     command.args(["-accel", "tcg", "-smp", "2", "-m", "2048"]);
     // Without CMPXCHG16B, which the kernel's slab allocator uses where it is offered: QEMU 7.2 has been seen to take an
@@ -109,8 +112,9 @@ fn start(guest: &Guest<'_>, files: &Files) -> Result<Emulator> {
     command.args(["-cpu", "max,-cx16"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(&guest.kernel.image).arg("-initrd").arg(&files.initramfs);
-    // A panic ends the guest; entropy need not be waited for, nor the emulated processor be protected from itself.
-    command.args(["-append", "console=ttyS0 panic=-1 random.trust_cpu=on mitigations=off"]);
+    // A panic ends the guest; entropy need not be waited for, nor the emulated processor be protected from itself; both
+    // processors' time-stamp counters are one clock of the host, whatever a busy host makes the guest believe.
+    command.args(["-append", "console=ttyS0 panic=-1 random.trust_cpu=on mitigations=off tsc=reliable"]);
     command.arg("-serial").arg(format!("file:{}", files.kernel_log.display())).args(["-serial", "stdio"]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     child.map(Emulator).with_context(|| format!("cannot start {command:?}"))
