@@ -161,15 +161,22 @@ impl<'a> Side<'a> {
         ensure!(row.role.as_deref() == self.role, "role {:?} instead of {:?}", row.role, self.role);
         ensure!(row.uid.is_none() == self.classic, "uid {:?}", row.uid);
         ensure!(row.netns.is_none() == self.classic, "netns {:?}", row.netns);
-        ensure!(row.laddr == Some(self.local.ip()), "laddr {:?} instead of {}", row.laddr, self.local.ip());
+        // Some kernels report the birth of a child before they have written its addresses into it. By the cookie, the next
+        // event tells whose birth that was.
+        let newborn = row.old == "LISTEN";
+        let of_dual_stack = newborn && row.laddr.is_none() && !Feature::Cookies.is_there();
+        ensure!(
+            row.laddr == Some(self.local.ip()) || of_dual_stack,
+            "laddr {:?} instead of {}",
+            row.laddr,
+            self.local.ip()
+        );
         let lport = (!(first && self.ephemeral)).then_some(self.local.port());
         ensure!(row.lport == lport, "lport {:?} instead of {lport:?}", row.lport);
         let Some(remote) = self.remote else {
             ensure!(row.rport.is_none(), "rport {:?} of a listener", row.rport);
             return Ok(());
         };
-        // Some kernels report the birth of a child before they have written its peer into it.
-        let newborn = row.old == "LISTEN";
         ensure!(row.rport == Some(remote.port()) || newborn && row.rport.is_none(), "rport {:?}", row.rport);
         ensure!(row.raddr == Some(remote.ip()) || newborn && row.raddr.is_none(), "raddr {:?}", row.raddr);
         Ok(())

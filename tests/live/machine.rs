@@ -21,6 +21,11 @@ pub(crate) fn load(usual: usize) -> usize {
     if is_slow() { usual / 10 } else { usual }
 }
 
+/// How often to do the same again, of so often on a real processor.
+pub(crate) fn rounds(usual: usize) -> usize {
+    if is_slow() { usual.div_ceil(5) } else { usual }
+}
+
 /// Whether the running kernel is this one or newer.
 pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();

@@ -156,7 +156,7 @@ pub(crate) fn churn_while_it_starts() -> Result<()> {
         thread::scope(|scope| {
             let churn = scope.spawn(|| churn(&stop));
             let starts = (|| {
-                for start in 0..20 {
+                for start in 0..machine::rounds(20) {
                     let tracer = Tracer::start(AUTO)?;
                     thread::sleep(Duration::from_millis(250));
                     let capture = tracer.stop()?;
@@ -168,7 +168,8 @@ pub(crate) fn churn_while_it_starts() -> Result<()> {
                     // All that were open before and closed meanwhile were read in time.
                     let rows =
                         capture.select(|row| row.netns == Some(netns.inode) && row.origin == "inferred");
-                    ensure!(rows.len() < 60, "start {start}: {} rows were inferred", rows.len());
+                    let limit = if machine::is_slow() { 300 } else { 60 };
+                    ensure!(rows.len() < limit, "start {start}: {} rows were inferred", rows.len());
                 }
                 Ok(())
             })();
@@ -218,7 +219,7 @@ pub(crate) fn audits_find_nothing() -> Result<()> {
         thread::scope(|scope| {
             let churn = scope.spawn(|| churn(&stop));
             let starts = (|| {
-                for start in 0..20 {
+                for start in 0..machine::rounds(20) {
                     let tracer = Tracer::start(&["--lifecycle", "auto", "--audit=100ms"])?;
                     thread::sleep(patience(Duration::from_millis(if start == 0 { 4000 } else { 1000 })));
                     let capture = tracer.stop()?;

@@ -259,8 +259,8 @@ pub(crate) fn sampled() -> Result<()> {
                 .args(["-K", "-tan", "state", "time-wait", "dport", "=", &port.to_string()])
                 .output()?;
             ensure!(killed.status.success(), "ss -K: {}", String::from_utf8_lossy(&killed.stderr));
-            // Two looks must miss it.
-            thread::sleep(Duration::from_millis(1500));
+            // Two looks must miss it; they are rarer where each of them costs more.
+            thread::sleep(machine::patience(Duration::from_millis(1500)));
             tracer = Some(running);
             Ok((netns.inode, (port, truth)))
         })?;
