@@ -6,7 +6,7 @@ use super::{
     connection::{Body, Connection},
     ending::{self, EndCause, OurReset},
     event::{KtimeNs, Request, SocketKey, TimeWait, TimerAction, Transition, Tuple},
-    pending::{Ending, Waiting},
+    pending::Ending,
     state::TcpState,
     table::{Observation, Table},
 };
@@ -138,13 +138,16 @@ impl Table {
 
     /// The birth of a listener's child, as the state tracepoint reports it.
     pub(super) fn child(&mut self, birth: &Transition, tell: &mut dyn FnMut(&Observation)) {
+        if self.pending.births.contains_key(&birth.key) {
+            return self.hold_birth(birth);
+        }
         self.clear_up(birth.key, tell);
         let follows_requests = self.sees.minis || self.sees.samples;
         if !birth.is_newborn && self.live.contains_key(&birth.key) && !self.is_request(birth.key) {
             // The end of the one that was there before was missed.
             self.begin_without_request(birth, tell);
         } else if birth.is_newborn || follows_requests && !self.join_request(birth) {
-            self.pending.waiting.insert(birth.key, Waiting::Birth(*birth));
+            self.hold_birth(birth);
         } else if !follows_requests {
             self.begin_without_request(birth, tell);
         }
@@ -155,32 +158,25 @@ impl Table {
         if next.old != TcpState::SynRecv {
             return;
         }
+        if self.pending.births.is_empty() {
+            return;
+        }
         for key in [next.key, next.address] {
-            if let Some(Waiting::Birth(birth)) = self.pending.waiting.get(&key) {
+            if let Some(birth) = self.pending.births.remove(&key) {
                 let birth = Transition {
                     key: next.key,
                     local: next.local,
                     remote: next.remote,
                     is_newborn: false,
-                    ..*birth
+                    ..birth
                 };
-                self.pending.waiting.remove(&key);
-                if !self.join_request(&birth) {
+                // In the table already when a look at the kernel's tables has found it meanwhile.
+                let is_known = self.live.contains_key(&next.key) && !self.is_request(next.key);
+                if !is_known && !self.join_request(&birth) {
                     self.begin_without_request(&birth, tell);
                 }
                 return;
             }
-        }
-        // It has waited for too long (TCP Fast Open), and was told with its address for a key.
-        if next.key != next.address
-            && !self.live.contains_key(&next.key)
-            && let Some(child) = self.live.get(&next.address).copied()
-            && child.state == TcpState::SynRecv
-            && child.body == Body::Full
-        {
-            self.live.remove(&next.address);
-            self.forget_closed(next.key);
-            self.live.insert(next.key, child);
         }
     }
 

@@ -22,22 +22,8 @@ const SETTLED_NS: u64 = 100_000_000;
 /// [`Pending::suspects`] at most where each is looked up; beyond that their cause stays unknown.
 const MAX_SUSPECTS: usize = 10_000;
 
-/// A transition that was reported and is not applied yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Waiting {
-    /// The birth of a listener's child whose request socket is not known: its peer may not be set yet.
-    Birth(Transition),
-    /// An end around which we may have sent a reset.
-    End(Transition),
-}
-
-impl Waiting {
-    pub(super) const fn transition(&self) -> &Transition {
-        match self {
-            Self::Birth(transition) | Self::End(transition) => transition,
-        }
-    }
-}
+/// [`Pending::births`] at most; beyond that the oldest are taken for stillborn.
+const MAX_BIRTHS: usize = 10_000;
 
 /// A mini-socket whose timer was taken off or has expired: a re-arm follows at once, or it is gone.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +46,13 @@ type Queue<T> = LinkedHashMap<SocketKey, T, FxBuildHasher>;
 /// All that waits, each queue with the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// Transitions that what follows may explain.
-    pub(super) waiting: Queue<Waiting>,
+    /// Ends around which we may have sent a reset.
+    pub(super) waiting: Queue<Transition>,
+    /// Births of listeners' children whose request socket is not known, until their first change, which may have their
+    /// peer and identity for the first time. It may never come: where two processors take in segments of a half-open
+    /// connection at once, both make a child, and one of them is thrown away without a word
+    /// (`inet_csk_complete_hashdance`).
+    pub(super) births: Queue<Transition>,
     /// Ends that may be swaps for time-wait sockets that were not reported: the kernel's tables will tell.
     pub(super) suspects: Queue<Transition>,
     /// Mini-sockets whose timer was taken off or has expired.
@@ -81,13 +72,15 @@ impl Pending {
 
     /// Whether this socket's state is about to be another one.
     pub(super) fn is_waiting(&self, key: SocketKey) -> bool {
-        self.waiting.contains_key(&key) || self.suspects.contains_key(&key) || self.endings.contains_key(&key)
+        [&self.waiting, &self.births, &self.suspects].iter().any(|queue| queue.contains_key(&key))
+            || self.endings.contains_key(&key)
     }
 
     /// Forgets what a socket waits for that was given up.
     pub(super) fn forget(&mut self, key: SocketKey) {
-        self.waiting.remove(&key);
-        self.suspects.remove(&key);
+        for queue in [&mut self.waiting, &mut self.births, &mut self.suspects] {
+            queue.remove(&key);
+        }
         self.endings.remove(&key);
     }
 }
@@ -96,10 +89,15 @@ impl Table {
     /// Applies what waits for this socket, because something new begins for it.
     pub(super) fn clear_up(&mut self, key: SocketKey, tell: &mut dyn FnMut(&Observation)) {
         // Most often nothing waits.
-        if !self.pending.waiting.is_empty()
-            && let Some(waiting) = self.pending.waiting.remove(&key)
+        if !self.pending.births.is_empty()
+            && let Some(birth) = self.pending.births.remove(&key)
         {
-            self.apply_waiting(waiting, tell);
+            self.begin_without_request(&birth, tell);
+        }
+        if !self.pending.waiting.is_empty()
+            && let Some(end) = self.pending.waiting.remove(&key)
+        {
+            self.end_or_suspect(&end, tell);
         }
         if !self.pending.suspects.is_empty()
             && let Some(transition) = self.pending.suspects.remove(&key)
@@ -119,7 +117,7 @@ impl Table {
         if let Some((_, reset)) = self.pending.sent.remove(&key) {
             self.end(transition, Some(reset), None, tell);
         } else if self.sees.resets && ending::awaits_our_reset(transition) {
-            self.pending.waiting.insert(key, Waiting::End(*transition));
+            self.pending.waiting.insert(key, *transition);
         } else {
             self.end_or_suspect(transition, tell);
         }
@@ -136,9 +134,7 @@ impl Table {
         let reset = OurReset { reason: event.reason };
         if let Some(tuple) = event.half_open {
             self.pending.sent_for_half_open.push_back((event.ts, tuple, reset));
-        } else if let Some(Waiting::End(transition)) = self.pending.waiting.get(&event.key) {
-            let transition = *transition;
-            self.pending.waiting.remove(&event.key);
+        } else if let Some(transition) = self.pending.waiting.remove(&event.key) {
             self.end(&transition, Some(reset), None, tell);
         } else if self.live.contains_key(&event.key) {
             self.pending.sent.insert(event.key, (event.ts, reset));
@@ -153,6 +149,9 @@ impl Table {
     /// Nothing more will come: what is unclear stays so.
     pub fn settle_all(&mut self, tell: &mut dyn FnMut(&Observation)) {
         self.settle_before(|_| true, tell);
+        while self.pending.births.pop_front().is_some() {
+            self.counters.unborn += 1;
+        }
         while let Some((key, _)) = self.pending.suspects.front() {
             let key = *key;
             self.clear_up(key, tell);
@@ -162,7 +161,7 @@ impl Table {
     fn settle_before(&mut self, is_settled: impl Fn(KtimeNs) -> bool, tell: &mut dyn FnMut(&Observation)) {
         loop {
             let ending = self.pending.endings.front().map(|(_, ending)| ending.ts());
-            let waiting = self.pending.waiting.front().map(|(_, waiting)| waiting.transition().ts);
+            let waiting = self.pending.waiting.front().map(|(_, end)| end.ts);
             let ending = ending.filter(|ts| is_settled(*ts));
             let waiting = waiting.filter(|ts| is_settled(*ts));
             match (ending, waiting) {
@@ -175,8 +174,8 @@ impl Table {
                     }
                 }
                 _ => {
-                    if let Some((_, waiting)) = self.pending.waiting.pop_front() {
-                        self.apply_waiting(waiting, tell);
+                    if let Some((_, end)) = self.pending.waiting.pop_front() {
+                        self.end_or_suspect(&end, tell);
                     }
                 }
             }
@@ -198,11 +197,18 @@ impl Table {
         }
     }
 
-    fn apply_waiting(&mut self, waiting: Waiting, tell: &mut dyn FnMut(&Observation)) {
-        match waiting {
-            Waiting::Birth(transition) => self.begin_without_request(&transition, tell),
-            Waiting::End(transition) => self.end_or_suspect(&transition, tell),
+    /// Holds a birth back until the child's first change.
+    pub(super) fn hold_birth(&mut self, birth: &Transition) {
+        // Another child under this key: the one before was thrown away.
+        let mut unborn = u64::from(self.pending.births.insert(birth.key, *birth).is_some());
+        if self.pending.births.len() > MAX_BIRTHS
+            && let Some((_, oldest)) = self.pending.births.pop_front()
+        {
+            unborn += 1;
+            // Should it show up nevertheless, it has not been there for longer than since then.
+            self.forget_before(oldest.ts);
         }
+        self.counters.unborn += unborn;
     }
 
     /// We sent no reset, or it is not known.

@@ -78,6 +78,9 @@ pub struct Counters {
     pub corrected: u64,
     /// Transitions that only the second observer saw.
     pub recovered: u64,
+    /// Listeners' children that were made and of which nothing more was seen: the kernel makes two where two processors
+    /// take in segments of one half-open connection, and throws one away.
+    pub unborn: u64,
     /// Records that were made but did not arrive.
     pub lost: u64,
     /// Closed sockets that were forgotten while they were held, because the table was full.
@@ -225,11 +228,10 @@ impl Table {
     /// Whether the second observer reports what is known. A socket does not enter the state that it is in.
     fn is_told(&self, transition: &Transition) -> bool {
         let key = transition.key;
-        if let Some(waiting) = self.pending.waiting.get(&key) {
-            return waiting.transition().new == transition.new;
-        }
-        if let Some(suspect) = self.pending.suspects.get(&key) {
-            return suspect.new == transition.new;
+        let pending = &self.pending;
+        let mut waiting = [&pending.births, &pending.waiting, &pending.suspects].into_iter();
+        if let Some(waiting) = waiting.find_map(|queue| queue.get(&key)) {
+            return waiting.new == transition.new;
         }
         self.live.get(&key).or_else(|| self.closed.get(&key)).is_some_and(|known| {
             match known.body {
@@ -363,6 +365,11 @@ impl Table {
         self.horizon
     }
 
+    /// Of a connection that is not in the table, nothing is known before this moment.
+    pub(super) fn forget_before(&mut self, moment: KtimeNs) {
+        self.horizon = self.horizon.max(moment);
+    }
+
     /// Whether anything is known of this socket, open or closed.
     pub(super) fn is_known(&self, key: SocketKey) -> bool {
         self.live.contains_key(&key) || self.closed.contains_key(&key)
@@ -397,7 +404,7 @@ impl Table {
             }
             self.counters.evicted += 1;
             // Should it show up again, all we know is that nothing happened to it since now.
-            self.horizon = self.horizon.max(now);
+            self.forget_before(now);
         }
     }
 

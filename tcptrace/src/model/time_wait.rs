@@ -7,7 +7,7 @@ use super::{
     dwell::Since,
     ending::{self, EndCause},
     event::{Endpoint, KtimeNs, SocketKey, ThreadId, TimeWait, TimerAction, Transition},
-    pending::{Ending, Waiting},
+    pending::Ending,
     state::TcpState,
     table::{Observation, Table},
 };
@@ -99,7 +99,7 @@ impl Table {
         let ended = match self.pending.suspects.remove(&key) {
             Some(transition) => Some(transition),
             None => match self.pending.waiting.get(&key) {
-                Some(Waiting::End(transition)) if ending::may_be_a_swap(transition) => {
+                Some(transition) if ending::may_be_a_swap(transition) => {
                     let transition = *transition;
                     self.pending.waiting.remove(&key);
                     Some(transition)

@@ -45,6 +45,8 @@ pub struct Summary {
     pub timer_events_skipped: u64,
     /// Full sockets swapped for time-wait ones.
     pub swaps: u64,
+    /// Listeners' children of which nothing but their birth was seen, which is not told then.
+    pub unborn: u64,
     /// Transitions that only the second program saw.
     pub recovered: u64,
     /// How time-wait and half-open sockets are seen.
@@ -82,6 +84,7 @@ impl Summary {
             drift: 0,
             timer_events_skipped: 0,
             swaps: counters.swaps,
+            unborn: counters.unborn,
             recovered: counters.recovered,
             lifecycle: "off",
             lifecycle_why: String::new(),
