@@ -220,8 +220,9 @@ pub(crate) fn audits_find_nothing() -> Result<()> {
             let churn = scope.spawn(|| churn(&stop));
             let starts = (|| {
                 for start in 0..machine::rounds(20) {
-                    let tracer = Tracer::start(&["--lifecycle", "auto", "--audit=100ms"])?;
+                    let tracer = Tracer::start(&["--lifecycle", "auto", "--audit=100ms", "-v"])?;
                     thread::sleep(patience(Duration::from_millis(if start == 0 { 4000 } else { 1000 })));
+                    let said = tracer.stderr();
                     let capture = tracer.stop()?;
                     let summary = &capture.summary;
                     // They keep to 1 % of a processor: with many sockets they are rare.
@@ -230,7 +231,7 @@ pub(crate) fn audits_find_nothing() -> Result<()> {
                     // A timer event that the kernel skipped is a loss, if it was about one of ours.
                     let (drift, skipped) =
                         (capture.drifts.iter().sum::<u64>(), summary.get("timer_events_skipped")?);
-                    ensure!(drift <= skipped, "start {start}: {:?} {summary:?}", capture.drifts);
+                    ensure!(drift <= skipped, "start {start}: {:?} {summary:?}\n{said}", capture.drifts);
                 }
                 Ok(())
             })();

@@ -91,7 +91,11 @@ impl Pipeline {
     /// The output cannot be written.
     pub fn heal(&mut self, look: &Look<'_>) -> io::Result<u64> {
         self.correct(look.sampled, &[])?;
-        Ok(self.table.heal(look))
+        let drifts = self.table.heal(look);
+        for drift in &drifts {
+            tracing::info!("put right: {drift}");
+        }
+        Ok(drifts.len() as u64)
     }
 
     /// The same, and tells what it was.

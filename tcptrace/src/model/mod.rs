@@ -26,7 +26,7 @@ pub use self::{
         ResetSent, SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition, Tuple,
     },
     filter::Filter,
-    heal::Look,
+    heal::{Drift, Look},
     held::Held,
     sample::{Sampled, SampledKind},
     state::TcpState,

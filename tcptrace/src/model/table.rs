@@ -10,6 +10,7 @@ use super::{
     dwell::{Dwell, Since},
     event::{Event, KtimeNs, Lost, LostAt, ResetReason, SocketKey, Transition},
     half_open::Requests,
+    heal::Drift,
     held::HeldSockets,
     pending::Pending,
     state::TcpState,
@@ -125,8 +126,8 @@ pub struct Table {
     listeners: FxHashMap<(Option<NonZeroU32>, NonZeroU16), u32>,
     /// Time-wait sockets believed to be in FIN_WAIT2, which can leave it without an event.
     pub(super) orphans: FxHashSet<SocketKey>,
-    /// Connections that the last look at the kernel's tables did not find.
-    pub(super) absent: FxHashSet<SocketKey>,
+    /// What the last look at all of the kernel's tables has shown otherwise for the first time, and when it had ended.
+    pub(super) doubts: FxHashMap<SocketKey, (Drift, KtimeNs)>,
     /// Time-wait and request sockets that the last [`Self::resample`] did not find, and when they were last seen.
     pub(super) absent_minis: FxHashMap<SocketKey, KtimeNs>,
     /// When the last [`Self::resample`] began to look.
@@ -157,7 +158,7 @@ impl Table {
             listeners: FxHashMap::default(),
             connecting: Connecting::default(),
             orphans: FxHashSet::default(),
-            absent: FxHashSet::default(),
+            doubts: FxHashMap::default(),
             absent_minis: FxHashMap::default(),
             last_look: started,
             remembers_all_closed: false,
