@@ -61,6 +61,9 @@ pub const KIND_REQUEST: u8 = 6;
 /// [`RawRecord::kind`]: the socket has taken a reset in (`tcp:tcp_receive_reset`). Where `sk_err` cannot be read.
 pub const KIND_RESET_RECEIVED: u8 = 7;
 
+/// [`RawRecord::kind`]: the task has accepted the socket. Besides it, only `cookie` and `sk` are filled.
+pub const KIND_ACCEPT: u8 = 8;
+
 /// Why the kernel sends a reset: [`RawRecord::detail`] of a [`KIND_RESET_SENT`]. Numbers of our own: those of
 /// `enum sk_rst_reason` (`include/net/rstreason.h`, Linux >= 6.10) move between versions; user space translates them by
 /// name at load. 0 is unknown.
@@ -127,7 +130,7 @@ pub mod known {
     pub const ENTRY_STAMP: u8 = 1 << 5;
     /// [`RawMini::jiffies_left`](super::RawMini::jiffies_left)
     pub const JIFFIES_LEFT: u8 = 1 << 6;
-    /// `pid_tgid` and `comm`, which are filled only where [`current_is_owner`](super::current_is_owner) holds
+    /// `pid_tgid`, `comm`, `start_ns` and `cgroup`, which are filled only where [`current_is_owner`](super::current_is_owner) holds
     pub const TASK: u8 = 1 << 4;
 }
 
@@ -168,6 +171,11 @@ pub struct RawRecord {
     pub pid_tgid: u64,
     /// `task_struct::comm`, NUL-padded, any bytes at all: hostile input.
     pub comm: [u64; 2],
+    /// When its process started: `task_struct::start_boottime` of the group leader, `CLOCK_BOOTTIME` in nanoseconds; 0
+    /// when not known.
+    pub start_ns: u64,
+    /// Its cgroup in the v2 hierarchy (`bpf_get_current_cgroup_id`); 0 when not known.
+    pub cgroup: u64,
     /// Local address; a v4 address stands in the first word.
     pub laddr: [u32; 4],
     /// Remote address; a v4 address stands in the first word.
@@ -223,6 +231,10 @@ pub struct RawMini {
     pub entry_stamp_ms: u32,
     /// Zero.
     pub reserved: u32,
+    /// Of a request socket, the kernel address of its listener; else 0.
+    pub listener: u64,
+    /// Zero.
+    pub reserved_5: u64,
     /// Local address; a v4 address stands in the first word.
     pub laddr: [u32; 4],
     /// Remote address; a v4 address stands in the first word.
@@ -258,28 +270,30 @@ pub struct RawMini {
 // The layout is a contract: a change of it is a change of this table.
 const _: () = {
     use core::mem::{align_of, offset_of};
-    assert!(RawRecord::SIZE == 104);
+    assert!(RawRecord::SIZE == 120);
     assert!(align_of::<RawRecord>() == 8);
     assert!(offset_of!(RawRecord, ts_ns) == 0);
     assert!(offset_of!(RawRecord, cookie) == 8);
     assert!(offset_of!(RawRecord, sk) == 16);
     assert!(offset_of!(RawRecord, pid_tgid) == 24);
     assert!(offset_of!(RawRecord, comm) == 32);
-    assert!(offset_of!(RawRecord, laddr) == 48);
-    assert!(offset_of!(RawRecord, raddr) == 64);
-    assert!(offset_of!(RawRecord, netns) == 80);
-    assert!(offset_of!(RawRecord, uid) == 84);
-    assert!(offset_of!(RawRecord, lport) == 88);
-    assert!(offset_of!(RawRecord, rport) == 90);
-    assert!(offset_of!(RawRecord, family) == 92);
-    assert!(offset_of!(RawRecord, protocol) == 94);
-    assert!(offset_of!(RawRecord, sk_err) == 96);
-    assert!(offset_of!(RawRecord, kind) == 98);
-    assert!(offset_of!(RawRecord, old_state) == 99);
-    assert!(offset_of!(RawRecord, new_state) == 100);
-    assert!(offset_of!(RawRecord, known) == 101);
-    assert!(offset_of!(RawRecord, flags) == 102);
-    assert!(offset_of!(RawRecord, detail) == 103);
+    assert!(offset_of!(RawRecord, start_ns) == 48);
+    assert!(offset_of!(RawRecord, cgroup) == 56);
+    assert!(offset_of!(RawRecord, laddr) == 64);
+    assert!(offset_of!(RawRecord, raddr) == 80);
+    assert!(offset_of!(RawRecord, netns) == 96);
+    assert!(offset_of!(RawRecord, uid) == 100);
+    assert!(offset_of!(RawRecord, lport) == 104);
+    assert!(offset_of!(RawRecord, rport) == 106);
+    assert!(offset_of!(RawRecord, family) == 108);
+    assert!(offset_of!(RawRecord, protocol) == 110);
+    assert!(offset_of!(RawRecord, sk_err) == 112);
+    assert!(offset_of!(RawRecord, kind) == 114);
+    assert!(offset_of!(RawRecord, old_state) == 115);
+    assert!(offset_of!(RawRecord, new_state) == 116);
+    assert!(offset_of!(RawRecord, known) == 117);
+    assert!(offset_of!(RawRecord, flags) == 118);
+    assert!(offset_of!(RawRecord, detail) == 119);
 
     assert!(size_of::<RawMini>() == RawRecord::SIZE);
     assert!(offset_of!(RawMini, jiffies_left) == 32);

@@ -25,6 +25,8 @@ fn destroy_btf(ctx: BtfTracePointContext) -> i32 {
         sk: sk.address(),
         pid_tgid: 0,
         comm: [0; 2],
+        start_ns: 0,
+        cgroup: 0,
         laddr: [0; 4],
         raddr: [0; 4],
         netns: sk.netns(),

@@ -14,6 +14,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod accept;
+#[cfg(target_arch = "bpf")]
 mod destroy_btf;
 #[cfg(target_arch = "bpf")]
 mod emit;
@@ -33,6 +35,8 @@ mod sock;
 mod state_btf;
 #[cfg(target_arch = "bpf")]
 mod state_classic;
+#[cfg(target_arch = "bpf")]
+mod task;
 #[cfg(target_arch = "bpf")]
 mod timers;
 

@@ -37,6 +37,7 @@ pub(crate) fn request(request: &Mini, action: u8) {
         kind: KIND_REQUEST,
         state: tcp_state::SYN_RECV,
         known: known::COOKIE | known::NETNS,
+        listener: request.listener(),
         flags: if is_acked { flags::ACKED } else { 0 },
         ..common(request, action)
     });
@@ -52,6 +53,8 @@ fn common(mini: &Mini, action: u8) -> RawMini {
         jiffies_left: 0,
         entry_stamp_ms: 0,
         reserved: 0,
+        listener: 0,
+        reserved_5: 0,
         laddr: mini.local_address(),
         raddr: mini.remote_address(),
         netns: mini.netns(),

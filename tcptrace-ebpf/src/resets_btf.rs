@@ -59,6 +59,8 @@ fn send_reset_btf(ctx: BtfTracePointContext) -> i32 {
         sk: sk.address(),
         pid_tgid: 0,
         comm: [0; 2],
+        start_ns: 0,
+        cgroup: 0,
         laddr,
         raddr,
         netns: sk.netns(),

@@ -37,6 +37,8 @@ fn report(ctx: &TracePointContext, skaddr: &Global<u32>, kind: u8) -> u32 {
         sk,
         pid_tgid: 0,
         comm: [0; 2],
+        start_ns: 0,
+        cgroup: 0,
         laddr: [0; 4],
         raddr: [0; 4],
         netns: 0,

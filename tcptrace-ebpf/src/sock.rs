@@ -6,11 +6,11 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    EbpfContext, Global, TASK_COMM_LEN,
+    EbpfContext, Global,
     cty::c_void,
     helpers::{
         bpf_get_socket_cookie, bpf_probe_read_kernel,
-        generated::{bpf_get_current_comm, bpf_jiffies64, bpf_probe_read_kernel as read_kernel},
+        generated::{bpf_jiffies64, bpf_probe_read_kernel as read_kernel},
     },
 };
 use tcptrace_common::{AF_INET6, tcp_state};
@@ -18,9 +18,11 @@ use tcptrace_common::{AF_INET6, tcp_state};
 /// Declares offsets that user space sets at load.
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        $( $(#[$doc])* #[unsafe(no_mangle)] static $name: Global<u32> = Global::new(u32::MAX); )+
+        $( $(#[$doc])* #[unsafe(no_mangle)] pub(crate) static $name: Global<u32> = Global::new(u32::MAX); )+
     };
 }
+
+pub(crate) use offsets;
 
 offsets! {
     /// `sock.__sk_common.skc_family`, u16
@@ -67,6 +69,8 @@ offsets! {
     SKC_STATE,
     /// `sock.__sk_common.skc_flags`, unsigned long
     SKC_FLAGS,
+    /// `sock.__sk_common.skc_listener`, pointer, of a request socket
+    SKC_LISTENER,
     /// `request_sock.rsk_timer`, struct timer_list
     RSK_TIMER,
     /// The byte of `inet_request_sock` that has the bit `acked`
@@ -102,15 +106,13 @@ impl Sock {
 
     #[inline(always)]
     fn field<T>(self, offset: &Global<u32>) -> *const T {
-        // SAFETY: only an address is computed. The kernel aligns its members.
-        unsafe { self.0.add(offset.load() as usize) }.cast()
+        member(self.0, offset)
     }
 
     #[inline(always)]
     fn load<T: Copy>(self, offset: &Global<u32>) -> T {
-        // SAFETY: `self.0` is a typed socket pointer and the offset a load-time constant: an access outside of
-        // `struct sock` is refused by the verifier at load. Volatile, because the kernel may change it at any moment.
-        unsafe { self.field::<T>(offset).read_volatile() }
+        // SAFETY: `self.0` is a typed socket pointer, see above.
+        unsafe { load_typed(self.0, offset) }
     }
 
     #[inline(always)]
@@ -199,6 +201,25 @@ impl Sock {
         // SAFETY: the helper takes a typed socket pointer, which `self.0` is.
         unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
     }
+}
+
+/// Where a member of a structure is.
+#[inline(always)]
+fn member<T>(structure: *const u8, offset: &Global<u32>) -> *const T {
+    // SAFETY: only an address is computed. The kernel aligns its members.
+    unsafe { structure.add(offset.load() as usize) }.cast()
+}
+
+/// Loads a member of a structure without a helper.
+///
+/// # Safety
+///
+/// The verifier must know the type behind `structure`. The offset is a load-time constant: an access outside of the
+/// structure is refused at load.
+#[inline(always)]
+pub(crate) unsafe fn load_typed<T: Copy>(structure: *const u8, offset: &Global<u32>) -> T {
+    // SAFETY: see above. Volatile, because the kernel may change it at any moment.
+    unsafe { member::<T>(structure, offset).read_volatile() }
 }
 
 /// A `struct timer_list *` that the verifier knows as such.
@@ -349,6 +370,12 @@ impl Mini {
         if TW_ENTRY_STAMP.load() == 0 { None } else { Some(self.load(&TW_ENTRY_STAMP)) }
     }
 
+    /// Of a request socket: the address of its listener.
+    #[inline(always)]
+    pub(crate) fn listener(&self) -> u64 {
+        self.load(&SKC_LISTENER)
+    }
+
     /// Of a request socket: whether the third ACK has come and the accept queue had no room.
     #[inline(always)]
     pub(crate) fn is_acked(&self) -> bool {
@@ -409,20 +436,9 @@ impl SkBuff {
 
 /// Reads kernel memory through a pointer that was chased. `None` for a bad address.
 #[inline(always)]
-fn read_at<T>(address: u64) -> Option<T> {
+pub(crate) fn read_at<T>(address: u64) -> Option<T> {
     // SAFETY: the helper validates the address and fails on a bad one.
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
-}
-
-/// The name of the current task, NUL-padded by the kernel.
-#[inline(always)]
-pub(crate) fn current_comm() -> [u64; 2] {
-    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
-    // SAFETY: the buffer has the 16 bytes that are announced. The helper writes all of them: the name and zeros,
-    // and zeros alone where it fails (bpf_get_current_comm, kernel/bpf/helpers.c).
-    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), TASK_COMM_LEN as u32) };
-    // SAFETY: written in full, see above.
-    unsafe { comm.assume_init() }
 }
 
 /// Reads a field of a classic tracepoint's record.

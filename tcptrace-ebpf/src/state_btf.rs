@@ -11,7 +11,6 @@
 
 use aya_ebpf::{
     cty::c_void,
-    helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
     programs::BtfTracePointContext,
@@ -21,7 +20,7 @@ use tcptrace_common::{
     KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, current_is_owner, flags, known, tcp_state,
 };
 
-use crate::{emit, settings, sock, sock::Sock};
+use crate::{emit, settings, sock::Sock, task::Task};
 
 /// A transition that `state_btf` has taken.
 #[repr(C)]
@@ -126,12 +125,15 @@ impl Change {
         let is_newborn = settings::have_cookie() && is_child && rport == 0;
         let have_cookie = settings::have_cookie() && !is_newborn;
         let is_owner = current_is_owner(old, new);
+        let task = if is_owner { Task::current() } else { Task::NONE };
         let put = emit::record(&RawRecord {
             ts_ns: emit::now_ns(),
             cookie: if have_cookie { sk.cookie() } else { 0 },
             sk: sk.address(),
-            pid_tgid: if is_owner { bpf_get_current_pid_tgid() } else { 0 },
-            comm: if is_owner { sock::current_comm() } else { [0; 2] },
+            pid_tgid: task.pid_tgid,
+            comm: task.comm,
+            start_ns: task.start_ns,
+            cgroup: task.cgroup,
             laddr,
             raddr,
             netns: sk.netns(),

@@ -3,14 +3,11 @@
 //! The offsets of the record's fields come from the tracefs `format` file: before Linux 5.6 `protocol` is a u8
 //! and the addresses sit one byte earlier. The record has no cookie, namespace, uid or error.
 
-use aya_ebpf::{Global, helpers::bpf_get_current_pid_tgid, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{Global, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::debug;
 use tcptrace_common::{AF_INET6, KIND_TRANSITION, RawRecord, current_is_owner, known};
 
-use crate::{
-    emit, settings,
-    sock::{context_field, current_comm},
-};
+use crate::{emit, settings, sock::context_field, task::Task};
 
 /// Declares offsets into the tracepoint's record that user space sets at load.
 macro_rules! fields {
@@ -59,12 +56,15 @@ fn try_state_classic(ctx: &TracePointContext) -> Option<()> {
         ([context_field(ctx, &FMT_SADDR)?, 0, 0, 0], [context_field(ctx, &FMT_DADDR)?, 0, 0, 0])
     };
     let is_owner = current_is_owner(old, new);
+    let task = if is_owner { Task::current() } else { Task::NONE };
     let put = emit::record(&RawRecord {
         ts_ns: emit::now_ns(),
         cookie: 0,
         sk: context_field(ctx, &FMT_SKADDR)?,
-        pid_tgid: if is_owner { bpf_get_current_pid_tgid() } else { 0 },
-        comm: if is_owner { current_comm() } else { [0; 2] },
+        pid_tgid: task.pid_tgid,
+        comm: task.comm,
+        start_ns: task.start_ns,
+        cgroup: task.cgroup,
         laddr,
         raddr,
         netns: 0,

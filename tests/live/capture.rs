@@ -48,6 +48,8 @@ pub(crate) struct Row {
     pub(crate) end_cause: Option<String>,
     pub(crate) origin: String,
     pub(crate) reset_reason: Option<String>,
+    pub(crate) owner_is: Option<String>,
+    pub(crate) process_start: Option<f64>,
 }
 
 impl Row {
@@ -79,7 +81,11 @@ impl Row {
             end_cause: text(value, "end_cause")?,
             origin: text(value, "origin")?.context("origin is null")?,
             reset_reason: text(value, "reset_reason")?,
+            owner_is: text(value, "owner_is")?,
+            process_start: value.get("process_start").context("no field process_start")?.as_f64(),
         };
+        ensure!(row.pid.is_some() == row.owner_is.is_some(), "pid and owner_is");
+        ensure!(number(value, "tid")?.is_some() == row.pid.is_some(), "pid and tid");
         for state in [&row.old, &row.new] {
             ensure!(STATES.contains(&state.as_str()), "{state} is no state");
         }

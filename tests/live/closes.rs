@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     capture::Capture,
-    expect::{Moment, Owner, check_dwell, client, listener, server},
+    expect::{Moment, check_dwell, client, listener, server},
     harness::{host_wide, scene},
     netns::{self, Netns, unique_port},
     traffic::{HOLD, Pair, close, read_end, send_byte},
@@ -64,7 +64,6 @@ fn client_first(hook: &str, classic: bool) -> Result<()> {
     server(PASSIVE_SERVER, closed.server, closed.client)
         .closed_by("remote", "CLOSE_WAIT")
         .end_cause("fin")
-        .owner(Owner::From("LAST_ACK", std::process::id()))
         .classic(classic)
         .check(&server_rows)?;
     check_dwell(&server_rows, "CLOSE_WAIT", closed.first_close.until(closed.end_seen), closed.second_close)
@@ -76,7 +75,6 @@ fn server_first(hook: &str, classic: bool) -> Result<()> {
     let server_rows = capture.select(|row| row.is_server_of(port));
     server(ACTIVE_SERVER, closed.server, closed.client)
         .closed_by("local", "FIN_WAIT1")
-        .owner(Owner::From("FIN_WAIT1", std::process::id()))
         .classic(classic)
         .check(&server_rows)?;
     check_dwell(&server_rows, "ESTABLISHED", closed.connected, closed.first_close)?;
@@ -128,7 +126,6 @@ pub(crate) fn half_close() -> Result<()> {
     server(PASSIVE_SERVER, server_addr, client_addr)
         .closed_by("remote", "CLOSE_WAIT")
         .end_cause("fin")
-        .owner(Owner::From("LAST_ACK", std::process::id()))
         .check(&server_rows)?;
     check_dwell(&server_rows, "CLOSE_WAIT", shut.until(end_seen), server_closed)?;
     // The kernel may delay the ACK that ends FIN_WAIT1 (TCP_DELACK_MAX, 200 ms); the server's byte carries it at
@@ -157,7 +154,6 @@ pub(crate) fn simultaneous_close() -> Result<()> {
         .check(&capture.select(|row| row.is_client_of(port)))?;
     server("LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 CLOSING CLOSE", server_addr, client_addr)
         .closed_by("local", "FIN_WAIT1")
-        .owner(Owner::From("FIN_WAIT1", std::process::id()))
         .check(&capture.select(|row| row.is_server_of(port)))
 }
 

@@ -12,17 +12,6 @@ use crate::{
     machine::Feature,
 };
 
-/// From when on the owner is known.
-#[derive(Clone, Copy)]
-pub(crate) enum Owner<'a> {
-    /// From the first row on.
-    Always(u32),
-    /// From the row that enters this state on.
-    From(&'a str, u32),
-    /// Not at all.
-    Never,
-}
-
 /// One side of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Side<'a> {
@@ -36,7 +25,8 @@ pub(crate) struct Side<'a> {
     pub(crate) closed_by: Option<(&'a str, &'a str)>,
     /// Why it ended; `None` for a listener, which just stops.
     pub(crate) end_cause: Option<&'a str>,
-    pub(crate) owner: Owner<'a>,
+    /// The process that owns it, or its listener.
+    pub(crate) owner: u32,
     /// Whether the port was chosen by the kernel in `connect`: then the first row cannot know it.
     pub(crate) ephemeral: bool,
     /// The classic hook knows no cookie, namespace, uid and error.
@@ -53,7 +43,7 @@ pub(crate) fn client(path: &str, local: SocketAddr, remote: SocketAddr) -> Side<
         role: Some("client"),
         closed_by: None,
         end_cause: Some("unknown"),
-        owner: Owner::Always(std::process::id()),
+        owner: std::process::id(),
         ephemeral: true,
         classic: false,
     }
@@ -61,7 +51,7 @@ pub(crate) fn client(path: &str, local: SocketAddr, remote: SocketAddr) -> Side<
 
 /// The side of the socket that a listener of this process has spawned.
 pub(crate) fn server(path: &str, local: SocketAddr, remote: SocketAddr) -> Side<'_> {
-    Side { role: Some("server"), owner: Owner::Never, ephemeral: false, ..client(path, local, remote) }
+    Side { role: Some("server"), ephemeral: false, ..client(path, local, remote) }
 }
 
 /// A listener of this process.
@@ -84,7 +74,7 @@ impl<'a> Side<'a> {
         Self { end_cause: Some(end_cause), ..self }
     }
 
-    pub(crate) fn owner(self, owner: Owner<'a>) -> Self {
+    pub(crate) fn owner(self, owner: u32) -> Self {
         Self { owner, ..self }
     }
 
@@ -109,24 +99,15 @@ impl<'a> Side<'a> {
         let expected: Vec<(&str, &str)> = states.windows(2).map(|pair| (pair[0], pair[1])).collect();
         ensure!(seen == expected, "expected {expected:?}\n   seen {seen:?}");
 
-        let (mut owner_known, mut closed) = (false, false);
+        let mut closed = false;
         for (i, row) in rows.iter().enumerate() {
             let previous = i.checked_sub(1).map(|i| rows[i]);
             let here = || format!("row {i}, {} -> {}", row.old, row.new);
             self.compare_addresses(row, previous.is_none()).with_context(here)?;
             compare_duration(row, previous).with_context(here)?;
 
-            owner_known |= match self.owner {
-                Owner::Always(_) => true,
-                Owner::From(state, _) => row.new == state,
-                Owner::Never => false,
-            };
-            let pid = match self.owner {
-                Owner::Always(pid) | Owner::From(_, pid) if owner_known => Some(pid),
-                _ => None,
-            };
-            ensure!(row.pid == pid, "pid {:?} instead of {pid:?}, {}", row.pid, here());
-            ensure!(row.comm.is_some() == pid.is_some(), "comm {:?} with pid {pid:?}, {}", row.comm, here());
+            ensure!(row.pid == Some(self.owner), "pid {:?} instead of {}, {}", row.pid, self.owner, here());
+            ensure!(row.comm.is_some(), "no comm with the pid, {}", here());
 
             closed |= self.closed_by.is_some_and(|(_, entering)| row.new == entering);
             let closed_by = self.closed_by.map(|(who, _)| who).filter(|_| closed);

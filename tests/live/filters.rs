@@ -153,8 +153,11 @@ pub(crate) fn owners() -> Result<()> {
     netns::run(|netns| {
         let (mut alpha, mut beta) = (Worker::start("live-alpha")?, Worker::start("live-beta")?);
         let (of_alpha, of_beta) = (alpha.pid(), beta.pid());
-        let pid_is = |row: &Row, pids: &[u32]| row.pid.is_none_or(|pid| pids.contains(&pid));
-        let comm_is = |row: &Row, comm: &str| row.comm.as_ref().is_none_or(|seen| seen == comm);
+        // What nobody has accepted yet can still become anybody's.
+        let is_undecided = |row: &Row| row.owner_is.as_deref().is_none_or(|is| is == "listener");
+        let pid_is =
+            |row: &Row, pids: &[u32]| is_undecided(row) || row.pid.is_some_and(|pid| pids.contains(&pid));
+        let comm_is = |row: &Row, comm: &str| is_undecided(row) || row.comm.as_deref() == Some(comm);
         let cases = [
             case(&format!("-p {of_alpha}"), 5, |row| pid_is(row, &[of_alpha])),
             case(&format!("--pid {of_alpha},{of_beta}"), 10, |row| pid_is(row, &[of_alpha, of_beta])),

@@ -15,11 +15,13 @@ mod machine;
 mod netns;
 mod opens;
 mod output;
+mod owner_kinds;
 mod owners;
 mod privileges;
 mod resets;
 mod rights;
 mod seeding;
+mod servers;
 mod time_wait;
 mod traffic;
 mod worker;
@@ -56,6 +58,14 @@ const TESTS: &[(&str, Test)] = &[
     ("resets::after_half_close", resets::after_half_close),
     ("owners::client_and_server", owners::client_and_server),
     ("owners::killed_client", owners::killed_client),
+    ("owners::open_before", owners::open_before),
+    ("owner_kinds::prefork", owner_kinds::prefork),
+    ("owner_kinds::threads", owner_kinds::threads),
+    ("owner_kinds::thread_pool", owner_kinds::thread_pool),
+    ("owner_kinds::passed_descriptors", owner_kinds::passed_descriptors),
+    ("owner_kinds::fork_after_accept", owner_kinds::fork_after_accept),
+    ("owner_kinds::not_root", owner_kinds::not_root),
+    ("owner_kinds::short_lived_clients", owner_kinds::short_lived_clients),
     ("filters::ports", filters::ports),
     ("filters::addresses_and_families", filters::addresses_and_families),
     ("filters::states", filters::states),

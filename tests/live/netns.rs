@@ -93,12 +93,25 @@ pub(crate) fn black_hole() -> Result<std::net::SocketAddr> {
     Ok(std::net::SocketAddr::from(([192, 0, 2, 2], 9)))
 }
 
+/// TIME_WAIT and LISTEN in `/proc/net/tcp`.
+const TIME_WAIT: &str = "06";
+const LISTEN: &str = "0A";
+
 /// Waits until every socket of the namespace is gone or in TIME_WAIT: nothing more will happen then.
 pub(crate) fn settle() -> Result<()> {
+    settle_but(&[TIME_WAIT])
+}
+
+/// The same, but for listeners.
+pub(crate) fn settle_but_listeners() -> Result<()> {
+    settle_but(&[TIME_WAIT, LISTEN])
+}
+
+fn settle_but(states: &[&str]) -> Result<()> {
     let limit = patience(Duration::from_secs(15));
     let deadline = Instant::now() + limit;
     loop {
-        let busy = busy_sockets()?;
+        let busy = sockets_but(states)?;
         if busy.is_empty() {
             // The kernel unhashes a socket just before it reports the last transition.
             thread::sleep(Duration::from_millis(30));
@@ -111,8 +124,8 @@ pub(crate) fn settle() -> Result<()> {
     }
 }
 
-/// Sockets of the calling thread's namespace in any state but TIME_WAIT (06 in `/proc/net/tcp`).
-fn busy_sockets() -> Result<Vec<String>> {
+/// Sockets of the calling thread's namespace in any state but these.
+fn sockets_but(states: &[&str]) -> Result<Vec<String>> {
     let mut busy = Vec::new();
     for name in ["tcp", "tcp6"] {
         let path = format!("/proc/thread-self/net/{name}");
@@ -121,7 +134,7 @@ fn busy_sockets() -> Result<Vec<String>> {
             table
                 .lines()
                 .skip(1)
-                .filter(|line| line.split_whitespace().nth(3) != Some("06"))
+                .filter(|line| line.split_whitespace().nth(3).is_none_or(|state| !states.contains(&state)))
                 .map(str::to_owned),
         );
     }

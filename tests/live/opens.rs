@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, Socket};
 use crate::{
     capture::table,
     closes::{ACTIVE_CLIENT, PASSIVE_SERVER},
-    expect::{Moment, Owner, check_dwell, client, server},
+    expect::{Moment, check_dwell, client, server},
     harness::scene,
     netns::{self, sysctl, unique_port},
     traffic::{HOLD, PATIENCE, Pair, close, connect_refused, local, read_end, socket},
@@ -32,10 +32,8 @@ fn open_and_close(listen: SocketAddr, connect: SocketAddr) -> Result<()> {
     client(ACTIVE_CLIENT, client_addr, server_addr)
         .closed_by("local", "FIN_WAIT1")
         .check(&capture.select(|row| row.is_client_of(server_addr.port())))?;
-    let mut side = server(PASSIVE_SERVER, server_addr, client_addr)
-        .closed_by("remote", "CLOSE_WAIT")
-        .end_cause("fin")
-        .owner(Owner::From("LAST_ACK", std::process::id()));
+    let mut side =
+        server(PASSIVE_SERVER, server_addr, client_addr).closed_by("remote", "CLOSE_WAIT").end_cause("fin");
     side.family = accepted_family;
     side.check(&capture.select(|row| row.is_server_of(server_addr.port())))
 }

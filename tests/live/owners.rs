@@ -1,15 +1,16 @@
 //! Whose a socket is: never the task that merely was on the CPU.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
     capture::{Row, table},
     closes::{ACTIVE_CLIENT, PASSIVE_SERVER},
-    expect::{Owner, client, listener, server},
-    harness::scene,
-    netns::unique_port,
+    expect::{client, listener, server},
+    harness::{Tracer, scene},
+    machine::patience,
+    netns::{self, unique_port},
     worker::Worker,
 };
 
@@ -46,22 +47,19 @@ fn between_processes(killed: bool) -> Result<()> {
         .and_then(|row| row.lport)
         .with_context(|| format!("no client's port in\n{}", table(&capture.rows)))?;
     let peer = SocketAddr::new(addr.ip(), port);
-    client(ACTIVE_CLIENT, peer, addr)
-        .closed_by("local", "FIN_WAIT1")
-        .owner(Owner::Always(of_client))
-        .check(&rows)?;
+    client(ACTIVE_CLIENT, peer, addr).closed_by("local", "FIN_WAIT1").owner(of_client).check(&rows)?;
     check_comm(&rows, "live-client")?;
 
     let rows = capture.select(|row| row.is_server_of(addr.port()));
     server(PASSIVE_SERVER, addr, peer)
         .closed_by("remote", "CLOSE_WAIT")
         .end_cause("fin")
-        .owner(Owner::From("LAST_ACK", of_server))
+        .owner(of_server)
         .check(&rows)?;
     check_comm(&rows, "live-server")?;
 
     let rows = capture.select(Row::is_listener);
-    listener(addr).owner(Owner::Always(of_server)).check(&rows)?;
+    listener(addr).owner(of_server).check(&rows)?;
     check_comm(&rows, "live-server")
 }
 
@@ -72,4 +70,38 @@ pub(crate) fn client_and_server() -> Result<()> {
 /// The kernel closes the sockets of a process that was killed, still as that process.
 pub(crate) fn killed_client() -> Result<()> {
     between_processes(true)
+}
+
+/// Sockets that were open before tracing began are found with the processes that hold them, and a listener's children are
+/// known by it.
+pub(crate) fn open_before() -> Result<()> {
+    let addr = SocketAddr::from(([127, 0, 0, 1], unique_port()));
+    let (capture, (inode, of_client, of_server)) = netns::run(|netns| {
+        let (mut at_client, mut at_server) = (Worker::start("live-client")?, Worker::start("live-server")?);
+        at_server.order(&format!("listen {addr}"))?;
+        at_client.order(&format!("connect {addr}"))?;
+        at_server.order("accept")?;
+        let tracer = Tracer::start(&["--lifecycle", "auto"])?;
+        // Both looks have been made: at the sockets, and at the processes.
+        std::thread::sleep(patience(Duration::from_millis(700)));
+        at_client.order("close")?;
+        at_server.order("wait")?;
+        let pids = (netns.inode, at_client.pid(), at_server.pid());
+        let mut late = Worker::start("live-late")?;
+        late.order(&format!("connect {addr}"))?;
+        std::thread::sleep(Duration::from_millis(200));
+        Ok((tracer.stop()?, pids))
+    })?;
+    let capture = capture.only(|row| row.netns == Some(inode));
+    let expect = |row: Option<&&Row>, pid: u32, is: &str| {
+        let row = *row.with_context(|| format!("no such row in\n{}", table(&capture.rows)))?;
+        ensure!(row.pid == Some(pid) && row.owner_is.as_deref() == Some(is), "not of {pid} ({is}): {row}");
+        ensure!(row.process_start.is_some(), "{row}");
+        Ok(())
+    };
+    let rows = capture.select(|row| row.is_server_of(addr.port()));
+    expect(rows.iter().find(|row| row.new == "CLOSE_WAIT"), of_server, "holder")?;
+    expect(rows.iter().find(|row| row.new == "ESTABLISHED"), of_server, "listener")?;
+    let rows = capture.select(|row| row.is_client_of(addr.port()));
+    expect(rows.iter().find(|row| row.new == "FIN_WAIT1"), of_client, "caller")
 }

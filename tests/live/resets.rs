@@ -12,7 +12,7 @@ use socket2::{Domain, SockRef};
 
 use crate::{
     capture::Capture,
-    expect::{Moment, Owner, check_dwell, client, server},
+    expect::{Moment, check_dwell, client, server},
     harness::{host_wide, scene},
     machine::kernel_is_at_least,
     netns::unique_port,
@@ -104,7 +104,6 @@ pub(crate) fn after_half_close() -> Result<()> {
     server("LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT CLOSE", server_addr, client_addr)
         .closed_by("remote", "CLOSE_WAIT")
         .end_cause("reset_local")
-        .owner(Owner::Never)
         .check(&server_rows)?;
     check_dwell(&server_rows, "CLOSE_WAIT", entered, reset)
 }

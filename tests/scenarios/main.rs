@@ -7,13 +7,16 @@
 //! limits CONNECTIONS CLOSED        how much the table may hold
 //! sees WORD...                     what the source reports: minis samples resets destruction tables
 //! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes] [orphan=yes]
-//!    [newborn=yes] [address=SOCKET]
+//!    [newborn=yes] [address=SOCKET] [listener=SOCKET]
 //! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
-//! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N]
+//! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N] [listener=SOCKET]
+//! acc TIME SOCKET PID/COMM         it is accepted
+//! holds SOCKET PID/COMM            a process is found to hold a descriptor of it
 //! rst TIME SOCKET [reason=NUMBER] [for=LOCAL,REMOTE] [netns=N]   we sent a reset; a listener, for a half-open connection
 //! rcv TIME SOCKET                  a reset is taken in
 //! gone TIME SOCKET                 a closed socket is destroyed
 //! seen SOCKET FAMILY LOCAL REMOTE STATE [mini=yes] [request=yes] [entered=TIME] [uid=N]   in a look at the kernel's tables
+//! expect-seed                      a look at what was open before is under way
 //! seed                             takes in what was seen as what was open before
 //! correct [SOCKET...]              takes in what was seen of orphans and suspects; the sockets were looked for
 //! resample STARTED ENDED           takes in what was seen as a look at all time-wait and request sockets
@@ -39,9 +42,9 @@ use std::{
 use tcptrace::{
     app::Pipeline,
     model::{
-        Comm, Destroyed, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt, Request,
-        ResetReason, ResetReceived, ResetSent, Sampled, SampledKind, Sees, SocketKey, Task, TcpState,
-        ThreadId, TimeWait, TimerAction, Transition, Tuple,
+        Accepted, Comm, Destroyed, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt,
+        ProcessStart, Request, ResetReason, ResetReceived, ResetSent, Sampled, SampledKind, Sees, SocketKey,
+        Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple,
     },
     output::{Csv, Json, LineFormat, Text, TextOptions},
     source::{Batch, clock::WallClock},
@@ -76,8 +79,10 @@ fn scenarios() -> Result<()> {
 /// What comes next in a scenario.
 enum Step {
     Batch(Batch),
+    ExpectSeed,
     Seed(Vec<Sampled>),
     Correct(Vec<Sampled>, Vec<SocketKey>),
+    Holders(Vec<(SocketKey, Task)>),
     Heal(Vec<Sampled>, KtimeNs, KtimeNs),
     Resample(Vec<Sampled>, KtimeNs, KtimeNs),
 }
@@ -88,7 +93,7 @@ impl Step {
         match self {
             Self::Batch(batch) => batch.events.last().map(Event::ts).max(Some(batch.taken)),
             Self::Heal(.., ended) | Self::Resample(.., ended) => Some(*ended),
-            Self::Seed(_) | Self::Correct(..) => None,
+            Self::ExpectSeed | Self::Seed(_) | Self::Correct(..) | Self::Holders(_) => None,
         }
     }
 }
@@ -114,7 +119,9 @@ impl Scenario {
         for step in &self.steps {
             match step {
                 Step::Batch(batch) => pipeline.take(batch, wall_clock)?,
+                Step::ExpectSeed => pipeline.expect_seed(),
                 Step::Seed(sampled) => pipeline.seed(sampled),
+                Step::Holders(holders) => pipeline.note_holders(holders),
                 Step::Correct(sampled, asked) => pipeline.correct(sampled, asked)?,
                 Step::Heal(sampled, started, ended) => {
                     pipeline.heal(&Look { sampled, namespaces, started: *started, ended: *ended })?;
@@ -153,6 +160,11 @@ fn read(input: &str) -> Result<Scenario> {
             ["heal", started, ended] => {
                 steps.push(Step::Heal(std::mem::take(&mut seen), moment(started)?, moment(ended)?));
             }
+            ["holds", socket, task] => {
+                let (pid, comm) = task.split_once('/').ok_or("a task is PID/COMM")?;
+                steps.push(Step::Holders(vec![(key(socket)?, process(pid, comm)?)]));
+            }
+            ["expect-seed"] => steps.push(Step::ExpectSeed),
             ["seed"] => steps.push(Step::Seed(std::mem::take(&mut seen))),
             ["sees", words @ ..] => sees = what_is_seen(words)?,
             ["correct", asked @ ..] => {
@@ -163,11 +175,12 @@ fn read(input: &str) -> Result<Scenario> {
                 steps.push(Step::Resample(std::mem::take(&mut seen), moment(started)?, moment(ended)?));
             }
             ["now", time] => steps.push(Step::Batch(Batch { taken: moment(time)?, ..Batch::default() })),
-            [kind @ ("at" | "tw" | "req" | "rst" | "rcv" | "gone"), rest @ ..] => {
+            [kind @ ("at" | "tw" | "req" | "acc" | "rst" | "rcv" | "gone"), rest @ ..] => {
                 let event = match *kind {
                     "at" => transition(rest).map(Event::Transition),
                     "tw" => time_wait(rest).map(Event::TimeWait),
                     "req" => request(rest).map(Event::Request),
+                    "acc" => accepted(rest).map(Event::Accepted),
                     "rst" => reset_sent(rest).map(Event::ResetSent),
                     "rcv" => reset_received(rest).map(Event::ResetReceived),
                     _ => destroyed(rest).map(Event::Destroyed),
@@ -227,17 +240,19 @@ fn transition(words: &[&str]) -> Result<Transition> {
         is_orphan: false,
         is_newborn: false,
         address: key(socket)?,
+        listener: None,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
             ("task", task) => {
                 let (pid, comm) = task.split_once('/').ok_or("a task is PID/COMM")?;
-                transition.task = Some(Task { pid: pid.parse()?, comm: Comm::from(comm) });
+                transition.task = Some(process(pid, comm)?);
             }
             ("thread", thread) => transition.thread = Some(ThreadId(thread.parse()?)),
             ("newborn", yes) => transition.is_newborn = yes == "yes",
             ("address", address) => transition.address = key(address)?,
             ("orphan", yes) => transition.is_orphan = yes == "yes",
+            ("listener", listener) => transition.listener = Some(key(listener)?),
             ("backup", yes) => transition.is_backup = yes == "yes",
             ("err", errno) => transition.error = Some(errno.parse()?),
             ("netns", inode) => transition.netns = Some(inode.parse()?),
@@ -296,10 +311,12 @@ fn request(words: &[&str]) -> Result<Request> {
         remote: endpoint(remote)?,
         netns: None,
         action: timer_action(action)?,
+        listener: None,
         is_acked: false,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
+            ("listener", listener) => event.listener = Some(key(listener)?),
             ("acked", yes) => event.is_acked = yes == "yes",
             ("netns", inode) => event.netns = Some(inode.parse()?),
             (other, _) => return Err(format!("unknown option {other}").into()),
@@ -329,6 +346,17 @@ fn reset_sent(words: &[&str]) -> Result<ResetSent> {
 fn reset_received(words: &[&str]) -> Result<ResetReceived> {
     let [time, socket] = words else { return Err("words are missing".into()) };
     Ok(ResetReceived { ts: moment(time)?, key: key(socket)? })
+}
+
+fn accepted(words: &[&str]) -> Result<Accepted> {
+    let [time, socket, task] = words else { return Err("words are missing".into()) };
+    let (pid, comm) = task.split_once('/').ok_or("a task is PID/COMM")?;
+    Ok(Accepted { ts: moment(time)?, key: key(socket)?, task: process(pid, comm)? })
+}
+
+fn process(pid: &str, comm: &str) -> Result<Task> {
+    let pid = pid.parse()?;
+    Ok(Task { pid, tid: pid, comm: Comm::from(comm), started: ProcessStart::from_ticks(4711), cgroup: None })
 }
 
 fn destroyed(words: &[&str]) -> Result<Destroyed> {

@@ -33,6 +33,12 @@ const PAUSE_FACTOR_AFTER_LOSS: u64 = 10;
 /// How often to read what the kernel counts.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
+/// How long to wait for an owner's own calls before it is looked for among all processes.
+const UNOWNED_NS: u64 = 1_000_000_000;
+
+/// How often to look for owners at most.
+const SEEK_EVERY: Duration = Duration::from_secs(5);
+
 /// How long to wait for the last counts.
 const LAST_COUNT: Duration = Duration::from_secs(1);
 
@@ -70,6 +76,9 @@ pub(super) struct Looks {
     counting: Paced,
     /// What the kernel had counted when it was told last.
     counted: FxHashMap<NonZeroU32, TcpExt>,
+    seeking_holders: Paced,
+    /// Connections that entered their state before this moment were looked for, or have been given up.
+    sought_until: KtimeNs,
     /// Timer events that the kernel skipped.
     skipped: u64,
 }
@@ -108,6 +117,8 @@ impl Looks {
             is_correcting: false,
             counting: Paced { is_under_way: false, not_before: after(clock::now(), COUNT_EVERY) },
             counted: FxHashMap::default(),
+            seeking_holders: Paced::default(),
+            sought_until: KtimeNs(0),
             skipped: 0,
         }
     }
@@ -151,6 +162,11 @@ impl Looks {
         if self.way == Way::Sample && self.sampling.is_due(now) {
             self.sampling.is_under_way = self.survey.ask_for_all(Asked::Sample);
         }
+        let settled = KtimeNs(now.0.saturating_sub(UNOWNED_NS));
+        if self.seeking_holders.is_due(now) && pipeline.table().has_unowned(self.sought_until, settled) {
+            self.seeking_holders.is_under_way = self.survey.ask_for_all(Asked::Holders);
+            self.sought_until = settled;
+        }
         if self.to_heal > 0 && self.healing.is_due(now) {
             self.healing.is_under_way = self.survey.ask_for_all(Asked::Heal);
         }
@@ -174,6 +190,8 @@ impl Looks {
             Asked::Seed => {
                 pipeline.seed(&shown.sampled);
                 tracing::info!("{} sockets were open before", shown.sampled.len());
+                self.seeking_holders.is_under_way = self.survey.ask_for_all(Asked::Holders);
+                self.sought_until = shown.ended;
             }
             Asked::Correct => {
                 self.is_correcting = false;
@@ -195,6 +213,12 @@ impl Looks {
                 let due = after(shown.ended, self.audit_every.unwrap_or_default());
                 self.auditing.not_before = self.auditing.not_before.max(due);
                 pipeline.audit(&shown.look())?;
+            }
+            Asked::Holders => {
+                self.seeking_holders.done(shown.started, clock::now(), PAUSE_FACTOR);
+                let due = after(shown.ended, SEEK_EVERY);
+                self.seeking_holders.not_before = self.seeking_holders.not_before.max(due);
+                pipeline.note_holders(&shown.holders);
             }
             Asked::Count => {
                 self.counting.done(shown.started, shown.ended, PAUSE_FACTOR);

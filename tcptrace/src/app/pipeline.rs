@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    model::{Filter, KtimeNs, Limits, Look, Lost, Observation, Sampled, Sees, SocketKey, Table},
+    model::{Filter, KtimeNs, Limits, Look, Lost, Observation, Sampled, Sees, SocketKey, Table, Task},
     output::{Audit, LineFormat, Moment, Notice, Summary, SynCookies},
     source::{Batch, clock::WallClock},
 };
@@ -132,6 +132,11 @@ impl Pipeline {
         self.format.flush()
     }
 
+    /// Takes in who holds sockets, see [`Table::note_holders`].
+    pub fn note_holders(&mut self, holders: &[(SocketKey, Task)]) {
+        self.table.note_holders(holders);
+    }
+
     /// The kernel answers SYNs with cookies.
     ///
     /// # Errors
@@ -179,8 +184,11 @@ impl Pipeline {
     pub fn end(&mut self, now: KtimeNs, complete: impl FnOnce(Summary) -> Summary) -> io::Result<Summary> {
         self.tell(Table::settle_all)?;
         let at = self.moment(now);
-        for (key, held) in self.table.held().filter(|(key, held)| self.filter.keeps_held(**key, held)) {
-            self.format.notice(at, &Notice::Held(*key, held))?;
+        for (key, held) in self.table.held() {
+            let owner = self.table.owner_of(&held.connection);
+            if self.filter.keeps_held(*key, held, owner) {
+                self.format.notice(at, &Notice::Held(*key, held, owner))?;
+            }
         }
         let mut summary = Summary::new(self.table.counters(), self.table.live().len());
         summary.shown = self.shown;

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
-    model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey, TcpState},
-    source::diag::{DiagReply, DiagRequest, DiagWorker, Lookup, Scope, StateMask, TcpExt},
+    model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey, Task, TcpState},
+    source::diag::{DiagReply, DiagRequest, DiagSocket, DiagWorker, Lookup, Scope, StateMask, TcpExt},
 };
 
 /// Sockets looked up at once, at most: about 2 ms of work for the kernel.
@@ -17,6 +17,10 @@ const LOOKUPS: usize = 2_000;
 
 /// The states that time-wait and request sockets are in.
 const MINIS: StateMask = StateMask::only(TcpState::SynRecv).with(TcpState::FinWait2).with(TcpState::TimeWait);
+
+/// The states of sockets that have descriptors.
+const WITH_HOLDERS: StateMask =
+    StateMask::ALL.without(TcpState::SynRecv).without(TcpState::TimeWait).without(TcpState::Close);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +37,13 @@ pub(super) enum Asked {
     Correct,
     /// What the kernel counts, and no sockets.
     Count,
+    /// Who holds sockets.
+    Holders,
 }
 
 impl Asked {
-    const ALL: [Self; 6] = [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct, Self::Count];
+    const ALL: [Self; 7] =
+        [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct, Self::Count, Self::Holders];
 
     /// The number that the reply carries.
     const fn tag(self) -> u64 {
@@ -50,6 +57,8 @@ pub(super) struct Shown {
     /// Single sockets that were looked for in namespaces that could be read.
     pub(super) keys: Vec<SocketKey>,
     pub(super) sampled: Vec<Sampled>,
+    /// Who holds sockets, where that was asked for.
+    pub(super) holders: Vec<(SocketKey, Task)>,
     pub(super) namespaces: Vec<NonZeroU32>,
     /// What the kernel counts in each namespace.
     pub(super) counters: Vec<(NonZeroU32, TcpExt)>,
@@ -99,10 +108,12 @@ impl Survey {
             states: match asked {
                 Asked::Sample => MINIS,
                 Asked::Count => StateMask::NONE,
+                Asked::Holders => WITH_HOLDERS,
                 _ => StateMask::ALL,
             },
             with_times: false,
             with_counters: matches!(asked, Asked::Seed | Asked::Count),
+            with_holders: asked == Asked::Holders,
             scope: Scope::All,
             lookups: Vec::new(),
         })
@@ -127,6 +138,7 @@ impl Survey {
                 states: StateMask::NONE,
                 with_times: false,
                 with_counters: false,
+                with_holders: false,
                 scope: Scope::Only(inodes),
                 lookups,
             })
@@ -149,7 +161,7 @@ impl Survey {
             // A namespace can go between two looks.
             tracing::info!("a network namespace was not read: {}", problem.error);
         }
-        let sampled = reply.sockets.iter().filter_map(crate::source::diag::DiagSocket::sampled).collect();
+        let sampled = reply.sockets.iter().filter_map(DiagSocket::sampled).collect();
         let asked = Asked::ALL.into_iter().find(|asked| asked.tag() == reply.tag).unwrap_or(Asked::Correct);
         let keys = match asked {
             Asked::Correct => self
@@ -164,12 +176,22 @@ impl Survey {
             asked,
             keys,
             sampled,
+            holders: holders(&reply),
             namespaces: reply.namespaces,
             counters: reply.counters,
             started: reply.started,
             ended: reply.ended,
         }
     }
+}
+
+/// The first holder of each socket that has one. A cgroup is the socket's own.
+fn holders(reply: &DiagReply) -> Vec<(SocketKey, Task)> {
+    let first = |socket: &DiagSocket| {
+        let task = reply.holders.of.get(&socket.inode?)?.first()?;
+        Some((socket.key()?, Task { cgroup: socket.cgroup, ..*task }))
+    };
+    reply.sockets.iter().filter_map(first).collect()
 }
 
 fn lookup(key: SocketKey, connection: &Connection) -> Option<Lookup> {

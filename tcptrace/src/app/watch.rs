@@ -100,6 +100,7 @@ async fn trace(watch: &Watch) -> Result<()> {
     let summary = pipeline
         .end(ended, |summary| Summary {
             hook: live.hook().name(),
+            accept: live.accepts().way.name(),
             lifecycle: live.lifecycle().way.name(),
             lifecycle_why: live.lifecycle().to_string(),
             timer_events_skipped: looks.skipped(),

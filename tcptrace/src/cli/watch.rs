@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{selection::SelectionArgs, values};
 use crate::{
     model::{Filter, Limits},
-    source::live::{HookChoice, LifecycleChoice, Settings},
+    source::live::{AcceptChoice, HookChoice, LifecycleChoice, Settings},
 };
 
 /// What was typed.
@@ -59,6 +59,23 @@ pub struct WatchArgs {
     /// How to follow what the state tracepoint cannot see: half-open connections, orphans, TIME_WAIT
     #[arg(long, value_enum, default_value_t, value_name = "WAY", help_heading = "Tracing")]
     lifecycle: LifecycleArg,
+    /// How to learn who accepts a connection
+    #[arg(long, value_enum, default_value_t, value_name = "WAY", help_heading = "Tracing")]
+    accept: AcceptArg,
+}
+
+/// `--accept`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum AcceptArg {
+    /// The best that the kernel gives
+    #[default]
+    Auto,
+    /// At the kernel function that accepts (fexit), or an error
+    Fexit,
+    /// At the exits of the system calls, or an error; costs each system call of the host about 90 ns
+    Syscall,
+    /// Not at all: until it closes, a connection is its listener's owner's
+    Off,
 }
 
 /// `--lifecycle`
@@ -164,6 +181,12 @@ impl WatchArgs {
                     LifecycleArg::Timer => LifecycleChoice::Timer,
                     LifecycleArg::Sample => LifecycleChoice::Sample,
                     LifecycleArg::Off => LifecycleChoice::Off,
+                },
+                accept: match self.accept {
+                    AcceptArg::Auto => AcceptChoice::Auto,
+                    AcceptArg::Fexit => AcceptChoice::Fexit,
+                    AcceptArg::Syscall => AcceptChoice::Syscall,
+                    AcceptArg::Off => AcceptChoice::Off,
                 },
                 mptcp: self.mptcp,
                 kernel_log: verbose >= 2,

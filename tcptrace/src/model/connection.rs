@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use super::{
     dwell::{Dwell, History, Since},
     ending::{self, ClosedBy, EndCause},
-    event::{Endpoint, Family, KtimeNs, Task, Transition},
+    event::{Endpoint, Family, KtimeNs, Transition},
+    owner::OwnerRef,
     state::TcpState,
 };
 
@@ -63,7 +64,7 @@ pub(crate) enum Body {
     Request,
 }
 
-/// What is known of one connection. At most 144 bytes: there may be a million.
+/// What is known of one connection. At most 128 bytes: there may be a million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Our side.
@@ -72,8 +73,8 @@ pub struct Connection {
     pub remote: Endpoint,
     /// Inode of the network namespace.
     pub netns: Option<NonZeroU32>,
-    /// The process that owns the socket.
-    pub owner: Option<Task>,
+    /// The process that owns the socket, see `Table::owner_of`.
+    pub(super) owner: Option<OwnerRef>,
     /// Its address family.
     pub family: Family,
     /// An MPTCP-level socket, not a TCP one.
@@ -99,7 +100,7 @@ pub struct Connection {
     history: History,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 144);
+const _: () = assert!(size_of::<Connection>() <= 128);
 
 /// What one transition told about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,8 +143,8 @@ impl Connection {
         }
     }
 
-    /// Takes the next transition in.
-    pub(crate) fn step(&mut self, next: &Transition) -> Step {
+    /// Takes the next transition in, and who made it, where that is the owner.
+    pub(super) fn step(&mut self, next: &Transition, owner: Option<OwnerRef>) -> Step {
         let is_gap = next.old != self.state;
         let elapsed = next.ts.since(self.since_ns);
         let is_backwards = self.since != Since::Unknown && elapsed.is_none();
@@ -161,7 +162,7 @@ impl Connection {
         self.local = self.local.updated_by(next.local);
         self.remote = self.remote.updated_by(next.remote);
         self.netns = next.netns.or(self.netns);
-        self.owner = next.task.or(self.owner);
+        self.owner = owner.or(self.owner);
         self.uid = next.uid.unwrap_or(self.uid);
         self.closed_by = self.closed_by.or_else(|| ending::closed_by(next));
         self.end_cause = ending::end_cause(next);

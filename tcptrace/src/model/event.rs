@@ -121,13 +121,44 @@ impl fmt::Debug for Comm {
     }
 }
 
-/// A process that owns a socket.
+/// When a process started: `CLOCK_BOOTTIME` in hundredths of a second, as in field 22 of /proc/PID/stat. With the
+/// process id it names a process for as long as the host is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessStart(NonZeroU64);
+
+impl ProcessStart {
+    /// From nanoseconds (`task_struct::start_boottime`); `None` for 0, which is not known.
+    pub const fn from_ns(ns: u64) -> Option<Self> {
+        Self::from_ticks(ns / 10_000_000)
+    }
+
+    /// From field 22 of /proc/PID/stat (`USER_HZ` is 100); `None` for 0.
+    pub const fn from_ticks(ticks: u64) -> Option<Self> {
+        match NonZeroU64::new(ticks) {
+            Some(ticks) => Some(Self(ticks)),
+            None => None,
+        }
+    }
+
+    /// Hundredths of a second.
+    pub const fn ticks(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A process, and the thread of it that made a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Process id (the kernel's tgid) in the initial pid namespace.
     pub pid: NonZeroU32,
-    /// Name of the thread that made the call.
+    /// Thread id (the kernel's pid).
+    pub tid: NonZeroU32,
+    /// Name of the thread.
     pub comm: Comm,
+    /// When the process started, where the kernel tells.
+    pub started: Option<ProcessStart>,
+    /// Id of its cgroup in the v2 hierarchy.
+    pub cgroup: Option<NonZeroU64>,
 }
 
 /// A socket went from one state to another.
@@ -168,6 +199,8 @@ pub struct Transition {
     pub is_newborn: bool,
     /// Its address as a key, whatever `key` is.
     pub address: SocketKey,
+    /// Of a birth from LISTEN, the address of the listener as a key, where it is known.
+    pub listener: Option<SocketKey>,
 }
 
 /// A thread: process id in the upper, thread id in the lower half.
@@ -229,8 +262,21 @@ pub struct Request {
     pub netns: Option<NonZeroU32>,
     /// What happened.
     pub action: TimerAction,
+    /// The address of its listener as a key.
+    pub listener: Option<SocketKey>,
     /// The third ACK has come, and the accept queue had no room.
     pub is_acked: bool,
+}
+
+/// A connection was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// When.
+    pub ts: KtimeNs,
+    /// Which socket.
+    pub key: SocketKey,
+    /// By whom.
+    pub task: Task,
 }
 
 /// A socket in CLOSE was destroyed: no descriptor holds it any more.
@@ -305,6 +351,8 @@ pub enum Event {
     TimeWait(TimeWait),
     /// Something happened to a request socket.
     Request(Request),
+    /// A connection was accepted.
+    Accepted(Accepted),
     /// A closed socket is gone.
     Destroyed(Destroyed),
     /// We sent a reset.
@@ -320,6 +368,7 @@ impl Event {
             Self::Transition(transition) => transition.ts,
             Self::TimeWait(time_wait) => time_wait.ts,
             Self::Request(request) => request.ts,
+            Self::Accepted(accepted) => accepted.ts,
             Self::Destroyed(destroyed) => destroyed.ts,
             Self::ResetSent(reset) => reset.ts,
             Self::ResetReceived(reset) => reset.ts,

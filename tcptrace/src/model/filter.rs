@@ -5,6 +5,7 @@ use super::{
     event::{Family, SocketKey, Transition},
     filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
     held::Held,
+    owner::{Owner, OwnerIs},
     state::TcpState::{Close, Listen},
     table::Observation,
     time_wait::synthetic,
@@ -38,16 +39,19 @@ pub struct Filter {
 
 impl Filter {
     /// Whether a closed socket that is held is asked for.
-    pub fn keeps_held(&self, key: SocketKey, held: &Held) -> bool {
+    pub fn keeps_held(&self, key: SocketKey, held: &Held, owner: Option<Owner>) -> bool {
         let transition = synthetic(&held.connection, key, held.since, Close);
         let transition = Transition { old: Close, ..transition };
-        self.keeps(&Observation { transition, connection: held.connection, dwell: None, reset_reason: None })
+        let connection = held.connection;
+        self.keeps(&Observation { transition, connection, dwell: None, owner, reset_reason: None })
     }
 
     /// Whether the observed transition is asked for.
     pub fn keeps(&self, observed: &Observation) -> bool {
         let connection = &observed.connection;
         let (local, remote) = (connection.local, connection.remote);
+        // Another process can still accept what its listener's owner has not.
+        let owner = observed.owner.filter(|owner| owner.is != OwnerIs::Listener).map(|owner| owner.task);
         // A listener has no peer and never will: that is decided.
         let is_listener =
             matches!((observed.transition.old, observed.transition.new), (_, Listen) | (Listen, Close));
@@ -67,10 +71,8 @@ impl Filter {
             && holds(self.remote_networks.as_ref(), |networks| {
                 !is_listener && networks.may_contain(remote.addr)
             })
-            && holds(self.pids.as_ref(), |pids| connection.owner.is_none_or(|owner| pids.contains(owner.pid)))
-            && holds(self.comms.as_ref(), |comms| {
-                connection.owner.is_none_or(|owner| comms.contains(owner.comm))
-            })
+            && holds(self.pids.as_ref(), |pids| owner.is_none_or(|owner| pids.contains(owner.pid)))
+            && holds(self.comms.as_ref(), |comms| owner.is_none_or(|owner| comms.contains(owner.comm)))
     }
 }
 

@@ -81,6 +81,7 @@ impl Table {
             is_orphan: false,
             is_newborn: false,
             address: event.key,
+            listener: event.listener,
         };
         self.clear_up(event.key, tell);
         let observed = self.step(&birth);

@@ -10,6 +10,8 @@ pub mod filter_lists;
 mod half_open;
 pub mod heal;
 pub mod held;
+mod listeners;
+pub mod owner;
 mod pending;
 mod resample;
 pub mod sample;
@@ -22,12 +24,14 @@ pub use self::{
     dwell::Dwell,
     ending::{ClosedBy, EndCause},
     event::{
-        Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Lost, LostAt, Request, ResetReason, ResetReceived,
-        ResetSent, SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition, Tuple,
+        Accepted, Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Lost, LostAt, ProcessStart, Request,
+        ResetReason, ResetReceived, ResetSent, SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition,
+        Tuple,
     },
     filter::Filter,
     heal::{Drift, Look},
     held::Held,
+    owner::{Owner, OwnerIs},
     sample::{Sampled, SampledKind},
     state::TcpState,
     table::{Counters, Limits, Observation, Sees, Table},

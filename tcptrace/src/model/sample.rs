@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     connection::{Body, Connection, Origin, Role},
@@ -73,6 +73,7 @@ impl Table {
             }
         }
         self.remembers_all_closed = false;
+        self.accepted_early = FxHashMap::default();
     }
 
     /// Adds a connection that was in its state by `by` at the latest.
@@ -101,6 +102,7 @@ impl Table {
             is_orphan: false,
             is_newborn: false,
             address: socket.key,
+            listener: None,
         };
         let (since, since_ns) = match socket.entered {
             Some(entered) => (Since::Jiffy, entered),
@@ -112,8 +114,9 @@ impl Table {
         connection.closed_by = ending::closed_by(&first);
         connection.set_uid(socket.uid);
         if socket.state == TcpState::Listen {
-            self.count_listener(&connection, 1);
+            self.listeners.begin(&connection);
         }
+        connection.owner = self.accepted_early.remove(&socket.key);
         match socket.kind {
             SampledKind::Full => {}
             SampledKind::TimeWait => {
@@ -123,6 +126,7 @@ impl Table {
             SampledKind::Request => {
                 connection.body = Body::Request;
                 connection.role = Some(Role::Server);
+                connection.owner = self.listeners.owner_for(&connection, None);
                 self.note_request(socket.key, &connection);
             }
         }

@@ -1,17 +1,17 @@
 //! The table of connections: bounded, keyed by socket.
 
-use std::num::{NonZeroU16, NonZeroU32};
-
 use hashlink::LinkedHashMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::{
     connection::{Body, Connection, Step},
     dwell::{Dwell, Since},
-    event::{Event, KtimeNs, Lost, LostAt, ResetReason, SocketKey, Transition},
+    event::{Accepted, Event, KtimeNs, Lost, LostAt, ResetReason, SocketKey, Transition},
     half_open::Requests,
     heal::Drift,
     held::HeldSockets,
+    listeners::Listeners,
+    owner::{Owner, OwnerIs, OwnerRef, Owners},
     pending::Pending,
     state::TcpState,
     time_wait::Connecting,
@@ -20,9 +20,6 @@ use super::{
 /// Insertion-ordered, so that the front is the oldest. Keys are the kernel's counters and addresses, not input
 /// of a peer: a fast hash is safe.
 type Ordered = LinkedHashMap<SocketKey, Connection, FxBuildHasher>;
-
-/// Ports of listeners, past ones included, before the past ones are forgotten.
-const MAX_LISTENERS: usize = 100_000;
 
 /// How much the table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +94,8 @@ pub struct Observation {
     pub connection: Connection,
     /// Time spent in the old state, `None` when unknown.
     pub dwell: Option<Dwell>,
+    /// Who owns the socket.
+    pub owner: Option<Owner>,
     /// Why we reset it, where we did and the kernel says so.
     pub reset_reason: Option<ResetReason>,
 }
@@ -122,8 +121,12 @@ pub struct Table {
     pub(super) requests: Requests,
     /// Closed sockets that a descriptor holds.
     pub(super) held: HeldSockets,
-    /// Ports that listeners have, or had.
-    listeners: FxHashMap<(Option<NonZeroU32>, NonZeroU16), u32>,
+    /// Who listens where.
+    pub(super) listeners: Listeners,
+    /// Processes that own sockets.
+    pub(super) owners: Owners,
+    /// Who accepted connections that are not known, until they are read: see [`Self::expect_seed`].
+    pub(super) accepted_early: FxHashMap<SocketKey, OwnerRef>,
     /// Time-wait sockets believed to be in FIN_WAIT2, which can leave it without an event.
     pub(super) orphans: FxHashSet<SocketKey>,
     /// What the last look at all of the kernel's tables has shown otherwise for the first time, and when it had ended.
@@ -155,7 +158,9 @@ impl Table {
             pending: Pending::default(),
             requests: Requests::default(),
             held: HeldSockets::default(),
-            listeners: FxHashMap::default(),
+            listeners: Listeners::default(),
+            owners: Owners::default(),
+            accepted_early: FxHashMap::default(),
             connecting: Connecting::default(),
             orphans: FxHashSet::default(),
             doubts: FxHashMap::default(),
@@ -177,6 +182,7 @@ impl Table {
             Event::Transition(transition) => self.transition(transition, tell),
             Event::TimeWait(time_wait) => self.time_wait(time_wait, tell),
             Event::Request(request) => self.request(request, tell),
+            Event::Accepted(accepted) => self.accepted(accepted),
             Event::Destroyed(destroyed) => self.note_let_go(destroyed.key),
             Event::ResetSent(reset) => self.reset_sent(reset, tell),
             Event::ResetReceived(reset) => self.reset_received(reset),
@@ -250,6 +256,7 @@ impl Table {
         let Transition { key, old, new, .. } = *transition;
         self.counters.transitions += 1;
         let begins = old.begins_life(new);
+        let owner = transition.task.map(|task| self.owners.refer(Owner { task, is: OwnerIs::Caller }));
         let known = if begins { None } else { self.live.to_back(&key) };
         let mut request = None;
         let (step, connection) = if let Some(connection) = known {
@@ -266,16 +273,28 @@ impl Table {
                 // Whatever happened unseen was over when the loss was noticed: since then it is in `old`.
                 connection.resume(old, Some(lost).filter(|lost| *lost <= transition.ts));
             }
-            (connection.step(transition), *connection)
+            (connection.step(transition, owner), *connection)
         } else {
-            let (step, connection) = self.begin(transition, begins);
+            let (step, connection) = self.begin(transition, begins, owner);
             self.live.insert(key, connection);
             (step, connection)
         };
         if let Some(request) = request {
             self.forget_request(key, &request);
         }
-        self.note_listener(transition, &connection);
+        match (old, new) {
+            (_, TcpState::Listen) => {
+                self.listeners.begin(&connection);
+                if let Some(owner) = connection.owner {
+                    self.listeners.note_socket(transition.address, owner);
+                }
+            }
+            (TcpState::Listen, TcpState::Close) => {
+                self.listeners.end(&connection);
+                self.listeners.forget_socket(transition.address);
+            }
+            _ => {}
+        }
         self.counters.backwards += u64::from(step.is_backwards);
         if connection.state != TcpState::FinWait2 && !self.orphans.is_empty() {
             self.orphans.remove(&key);
@@ -285,11 +304,17 @@ impl Table {
             self.insert_closed(key, connection);
         }
         self.make_room(transition.ts);
-        Observation { transition: *transition, connection, dwell: step.dwell, reset_reason: None }
+        let owner = self.owner_of(&connection);
+        Observation { transition: *transition, connection, dwell: step.dwell, owner, reset_reason: None }
     }
 
     /// Begins a life: at its birth, or in the middle when the birth was not seen.
-    fn begin(&mut self, transition: &Transition, is_birth: bool) -> (Step, Connection) {
+    fn begin(
+        &mut self,
+        transition: &Transition,
+        is_birth: bool,
+        owner: Option<OwnerRef>,
+    ) -> (Step, Connection) {
         self.counters.opened += 1;
         if let Some(before) = self.live.remove(&transition.key) {
             self.forget_request(transition.key, &before);
@@ -312,7 +337,10 @@ impl Table {
             _ => (Since::Unknown, KtimeNs(0)),
         };
         let mut connection = Connection::begin(transition, since, since_ns);
-        (connection.step(transition), connection)
+        if transition.old == TcpState::Listen || transition.old == TcpState::SynRecv {
+            connection.owner = self.listeners.owner_for(&connection, transition.listener);
+        }
+        (connection.step(transition, owner), connection)
     }
 
     /// Since when a connection that is not in the table is in the state that it leaves at `ts`: nothing happened to it
@@ -335,25 +363,31 @@ impl Table {
 
     /// Whether a listener has the local port of a connection; `None` when none was ever known.
     pub(super) fn is_listening(&self, connection: &Connection) -> Option<bool> {
-        let port = connection.local.port?;
-        self.listeners.get(&(connection.netns, port)).map(|count| *count > 0)
+        self.listeners.is_listening(connection)
     }
 
-    fn note_listener(&mut self, transition: &Transition, connection: &Connection) {
-        match (transition.old, transition.new) {
-            (_, TcpState::Listen) => self.count_listener(connection, 1),
-            (TcpState::Listen, TcpState::Close) => self.count_listener(connection, -1),
-            _ => {}
+    /// A connection was accepted.
+    fn accepted(&mut self, event: &Accepted) {
+        let owner = self.owners.refer(Owner { task: event.task, is: OwnerIs::Caller });
+        let mut is_known = false;
+        // It may have ended before.
+        let held = self.held.get_mut(&event.key).map(|held| &mut held.connection);
+        for connection in
+            [self.live.get_mut(&event.key), self.closed.get_mut(&event.key), held].into_iter().flatten()
+        {
+            connection.owner = Some(owner);
+            is_known = true;
         }
+        if !is_known && self.remembers_all_closed {
+            self.accepted_early.insert(event.key, owner);
+        }
+        self.forget_owners();
     }
 
-    pub(super) fn count_listener(&mut self, connection: &Connection, by: i32) {
-        let Some(port) = connection.local.port else { return };
-        if self.listeners.len() >= MAX_LISTENERS {
-            self.listeners.retain(|_, count| *count > 0);
-        }
-        let count = self.listeners.entry((connection.netns, port)).or_default();
-        *count = count.saturating_add_signed(by);
+    /// All connections that are remembered in any way.
+    pub(super) fn connections(&self) -> impl Iterator<Item = &Connection> {
+        let held = self.held.values().map(|held| &held.connection);
+        self.live.values().chain(self.closed.values()).chain(held)
     }
 
     /// How many connections there may be.
@@ -397,6 +431,7 @@ impl Table {
         while self.closed.len() > room_for_closed {
             self.closed.pop_front();
         }
+        self.forget_owners();
         while self.live.len() > max_connections {
             if let Some((key, connection)) = self.live.pop_front() {
                 self.orphans.remove(&key);

@@ -206,6 +206,7 @@ impl Table {
             is_orphan: false,
             is_newborn: false,
             address: event.key,
+            listener: None,
         };
         let (since, since_ns) = match event.entered {
             Some(entered) => (Since::Jiffy, entered),
@@ -242,5 +243,6 @@ pub(super) fn synthetic(connection: &Connection, key: SocketKey, ts: KtimeNs, ne
         is_orphan: false,
         is_newborn: false,
         address: key,
+        listener: None,
     }
 }

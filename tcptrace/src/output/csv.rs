@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::Observation;
 
-const COLUMNS: [&str; 27] = [
+const COLUMNS: [&str; 30] = [
     "type",
     "schema_version",
     "ts",
@@ -29,6 +29,9 @@ const COLUMNS: [&str; 27] = [
     "duration_is",
     "pid",
     "comm",
+    "tid",
+    "process_start",
+    "owner_is",
     "uid",
     "netns",
     "cgroup",
@@ -88,9 +91,10 @@ impl<W: Write> LineFormat for Csv<W> {
             Notice::SynCookies(SynCookies { netns, sent, .. }) => {
                 self.other("syncookies", at, *sent, format!("netns {netns}"))
             }
-            Notice::Held(key, held) => {
+            Notice::Held(key, held, owner) => {
                 let nothing: [Option<u64>; 2] = [None; 2];
-                Ok(self.out.serialize((TransitionFields::held(at, *key, held, escape::comm), nothing))?)
+                let fields = TransitionFields::held(at, *key, held, owner.as_ref(), escape::comm);
+                Ok(self.out.serialize((fields, nothing))?)
             }
         }
     }

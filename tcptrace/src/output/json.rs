@@ -12,7 +12,9 @@
 //! | `role` | `"client"`, `"server"` or null |
 //! | `old_state`, `new_state` | the kernel's spelling |
 //! | `duration_ns`, `duration_is` | time spent in `old_state`; `"exact"`, `"at_least"`, `"jiffy"`; both null when unknown |
-//! | `pid`, `comm`, `uid`, `netns`, `cgroup` | the owner's, null when unknown |
+//! | `pid`, `tid`, `comm`, `process_start` | the owner: process, thread that made the call, its name, start of the process in seconds of `CLOCK_BOOTTIME` (field 22 of /proc/PID/stat, divided by 100); null when unknown |
+//! | `owner_is` | `"caller"`: it made a system call of the socket's own; `"listener"`: nobody has accepted the connection yet, as far as we know, and this is its listener's owner; `"holder"`: found holding a descriptor; null when unknown |
+//! | `uid`, `netns`, `cgroup` | of the socket (`sk_uid`), its network namespace, the owner's cgroup; null when unknown |
 //! | `closed_by` | `"local"`, `"remote"` or null |
 //! | `end_cause` | on `-> CLOSE`: why; null otherwise, and for a listener |
 //! | `origin` | `"observed"`, `"seeded"` or `"inferred"` |
@@ -30,10 +32,10 @@ use std::{
     num::{NonZeroU16, NonZeroU32, NonZeroU64},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Audit, LineFormat, Moment, Notice, SCHEMA_VERSION, Summary, SynCookies, escape, rfc3339};
-use crate::model::{Connection, Dwell, Held, Observation, SocketKey, TcpState};
+use crate::model::{Connection, Dwell, Held, Observation, Owner, SocketKey, TcpState};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -81,6 +83,9 @@ pub(super) struct TransitionFields<'a> {
     duration_is: Option<&'static str>,
     pid: Option<NonZeroU32>,
     comm: Option<Cow<'a, str>>,
+    tid: Option<NonZeroU32>,
+    process_start: Option<Hundredths>,
+    owner_is: Option<&'static str>,
     uid: Option<u32>,
     netns: Option<NonZeroU32>,
     cgroup: Option<&'a str>,
@@ -97,8 +102,8 @@ impl<'a> TransitionFields<'a> {
         observed: &'a Observation,
         escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
     ) -> Self {
-        let Observation { transition, connection, dwell, reset_reason } = observed;
-        let Connection { local, remote, role, owner, netns, closed_by, end_cause, origin, .. } = connection;
+        let Observation { transition, connection, dwell, owner, reset_reason } = observed;
+        let Connection { local, remote, role, netns, closed_by, end_cause, origin, .. } = connection;
         Self {
             kind: "transition",
             schema_version: SCHEMA_VERSION,
@@ -116,8 +121,11 @@ impl<'a> TransitionFields<'a> {
             new_state: transition.new.name(),
             duration_ns: dwell.map(Dwell::ns),
             duration_is: dwell.map(Dwell::kind),
-            pid: owner.map(|owner| owner.pid),
-            comm: owner.as_ref().map(|owner| escape(&owner.comm)),
+            pid: owner.map(|owner| owner.task.pid),
+            comm: owner.as_ref().map(|owner| escape(&owner.task.comm)),
+            tid: owner.map(|owner| owner.task.tid),
+            process_start: owner.and_then(|owner| owner.task.started).map(|start| Hundredths(start.ticks())),
+            owner_is: owner.map(|owner| owner.is.name()),
             uid: connection.uid(),
             netns: *netns,
             cgroup: None,
@@ -133,10 +141,10 @@ impl<'a> TransitionFields<'a> {
         at: Moment,
         key: SocketKey,
         held: &'a Held,
+        owner: Option<&'a Owner>,
         escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
     ) -> Self {
-        let Connection { local, remote, role, owner, netns, closed_by, end_cause, origin, .. } =
-            &held.connection;
+        let Connection { local, remote, role, netns, closed_by, end_cause, origin, .. } = &held.connection;
         Self {
             kind: "held",
             schema_version: SCHEMA_VERSION,
@@ -155,8 +163,11 @@ impl<'a> TransitionFields<'a> {
             duration_ns: at.ktime.since(held.since),
             // A record that was lost may have been its end.
             duration_is: (!held.is_doubtful).then_some("exact"),
-            pid: owner.map(|owner| owner.pid),
-            comm: owner.as_ref().map(|owner| escape(&owner.comm)),
+            pid: owner.map(|owner| owner.task.pid),
+            comm: owner.as_ref().map(|owner| escape(&owner.task.comm)),
+            tid: owner.map(|owner| owner.task.tid),
+            process_start: owner.and_then(|owner| owner.task.started).map(|start| Hundredths(start.ticks())),
+            owner_is: owner.map(|owner| owner.is.name()),
             uid: held.connection.uid(),
             netns: *netns,
             cgroup: None,
@@ -165,6 +176,16 @@ impl<'a> TransitionFields<'a> {
             origin: origin.name(),
             reset_reason: None,
         }
+    }
+}
+
+/// A number with two decimals.
+pub(super) struct Hundredths(u64);
+
+impl Serialize for Hundredths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_precision_loss, reason = "2^52 hundredths are a million years")]
+        serializer.serialize_f64(self.0 as f64 / 100.0)
     }
 }
 
@@ -226,8 +247,8 @@ impl<W: Write> LineFormat for Json<W> {
                     SynCookiesFields { netns: *netns, sent: *sent, received: *received, failed: *failed };
                 self.other("syncookies", at, fields)
             }
-            Notice::Held(key, held) => {
-                self.object(&TransitionFields::held(at, *key, held, escape::comm_json))
+            Notice::Held(key, held, owner) => {
+                self.object(&TransitionFields::held(at, *key, held, owner.as_ref(), escape::comm_json))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::model::{Held, Lost, SocketKey};
+use crate::model::{Held, Lost, Owner, SocketKey};
 
 /// A line that is no transition.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ pub enum Notice<'a> {
     /// The kernel has answered SYNs with cookies.
     SynCookies(SynCookies),
     /// At the end of tracing: a closed socket that a descriptor still holds.
-    Held(SocketKey, &'a Held),
+    Held(SocketKey, &'a Held, Option<Owner>),
 }
 
 /// What an audit has shown.

@@ -53,6 +53,8 @@ pub struct Summary {
     pub lifecycle: &'static str,
     /// The same in words, and why no better way is used.
     pub lifecycle_why: String,
+    /// How it is learnt who accepts a connection.
+    pub accept: &'static str,
     /// The hook in use.
     pub hook: &'static str,
     /// How long tracing was on, in seconds.
@@ -88,6 +90,7 @@ impl Summary {
             recovered: counters.recovered,
             lifecycle: "off",
             lifecycle_why: String::new(),
+            accept: "off",
             hook: "none",
             duration_s: 0.0,
             cpu_s: 0.0,

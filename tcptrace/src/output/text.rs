@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Color, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Audit, LineFormat, Moment, Notice, Summary, SynCookies, escape};
-use crate::model::{ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Role, TcpState};
+use crate::model::{ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Owner, OwnerIs, Role, TcpState};
 
 /// How the lines look.
 #[derive(Clone, Debug)]
@@ -73,6 +73,12 @@ fn milliseconds(dwell: Option<Dwell>) -> String {
     format!("{mark}{}.{:03}", micros / 1000, micros % 1000)
 }
 
+/// A name fit for a column. That of a listener's owner is in parentheses: it may be another process that accepts.
+fn name(owner: Owner) -> String {
+    let comm = escape::comm_word(&owner.task.comm);
+    if owner.is == OwnerIs::Listener { format!("({comm})") } else { comm.into_owned() }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "2^52 ns are 52 days, then microseconds are lost")]
 fn seconds_since(since: KtimeNs, at: Moment) -> f64 {
     at.ktime.since(since).unwrap_or(0) as f64 / 1e9
@@ -104,7 +110,7 @@ impl<W: Write> LineFormat for Text<W> {
         let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
         write!(
             self.out,
-            "{:<time_width$} {:>7} {:<15} {:>2} {:<width$} {:>5} {:<width$} {:>5} {:<11} -> {:<11} {:>12}",
+            "{:<time_width$} {:>7} {:<17} {:>2} {:<width$} {:>5} {:<width$} {:>5} {:<11} -> {:<11} {:>12}",
             "TIME", "PID", "COMM", "IP", "LADDR", "LPORT", "RADDR", "RPORT", "OLDSTATE", "NEWSTATE", "MS"
         )?;
         if self.options.wide {
@@ -118,17 +124,17 @@ impl<W: Write> LineFormat for Text<W> {
     }
 
     fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
-        let Observation { transition, connection, dwell, .. } = observed;
+        let Observation { transition, connection, dwell, owner, .. } = observed;
         let width = self.address_width();
         let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
         let style =
             if self.options.color { style(transition.new, connection.end_cause) } else { Style::new() };
         write!(
             self.out,
-            "{:<time_width$} {:>7} {:<15} {:>2} {:<width$} {:>5} {:<width$} {:>5} {:<11} -> {style}{:<11}{style:#} {:>12}",
+            "{:<time_width$} {:>7} {:<17} {:>2} {:<width$} {:>5} {:<width$} {:>5} {:<11} -> {style}{:<11}{style:#} {:>12}",
             self.time(at),
-            known(connection.owner.map(|owner| owner.pid)),
-            known(connection.owner.as_ref().map(|owner| escape::comm_word(&owner.comm))),
+            known(owner.map(|owner| owner.task.pid)),
+            known(owner.map(name)),
             connection.family.number(),
             known(connection.local.addr),
             known(connection.local.port),
@@ -177,7 +183,7 @@ impl<W: Write> LineFormat for Text<W> {
                 "half-open connections that cannot be seen: {sent} SYNs were answered with cookies in netns {netns} \
                  ({received} valid cookies came back, {failed} invalid ones)"
             ),
-            Notice::Held(_, held) => {
+            Notice::Held(_, held, owner) => {
                 let connection = &held.connection;
                 writeln!(
                     self.out,
@@ -185,8 +191,8 @@ impl<W: Write> LineFormat for Text<W> {
                     if held.is_doubtful { " (unless let go unseen)" } else { "" },
                     if held.is_doubtful { "at most " } else { "" },
                     seconds_since(held.since, at),
-                    known(connection.owner.map(|owner| owner.pid)),
-                    known(connection.owner.as_ref().map(|owner| escape::comm_word(&owner.comm))),
+                    known(owner.map(|owner| owner.task.pid)),
+                    known(owner.map(name)),
                     known(connection.local.addr),
                     known(connection.local.port),
                     known(connection.remote.addr),

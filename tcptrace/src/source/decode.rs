@@ -3,16 +3,17 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use tcptrace_common::{
-    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_DESTROY, KIND_REQUEST, KIND_RESET_RECEIVED,
-    KIND_RESET_SENT, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini, RawRecord, flags,
-    known, tcp_state, timer_action,
+    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_ACCEPT, KIND_DESTROY, KIND_REQUEST,
+    KIND_RESET_RECEIVED, KIND_RESET_SENT, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini,
+    RawRecord, flags, known, tcp_state, timer_action,
 };
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use crate::model::{
-    Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Request, ResetReason, ResetReceived, ResetSent,
-    SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple, event::canonical,
+    Accepted, Comm, Destroyed, Endpoint, Event, Family, KtimeNs, ProcessStart, Request, ResetReason,
+    ResetReceived, ResetSent, SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple,
+    event::canonical,
 };
 
 /// A record that is not what the contract says.
@@ -30,6 +31,9 @@ pub enum Malformed {
     /// Not a state that a time-wait socket can be in.
     #[error("{0} is no state of a time-wait socket")]
     Substate(u8),
+    /// Somebody must have accepted it.
+    #[error("no task has accepted the socket")]
+    NoTask,
     /// Not a TCP state.
     #[error("{0} is no TCP state")]
     State(u8),
@@ -61,6 +65,11 @@ pub fn decode(bytes: &[u8], tick_ns: u64) -> Result<Event, Malformed> {
             let raw = RawMini::read_from_bytes(bytes).map_err(|_| Malformed::Size(bytes.len()))?;
             Ok(Event::Request(request(&raw)?))
         }
+        KIND_ACCEPT => Ok(Event::Accepted(Accepted {
+            ts: KtimeNs(raw.ts_ns),
+            key: key(raw.cookie, raw.sk, raw.known),
+            task: task(&raw).ok_or(Malformed::NoTask)?,
+        })),
         KIND_DESTROY => Ok(Event::Destroyed(Destroyed {
             ts: KtimeNs(raw.ts_ns),
             key: key(raw.cookie, raw.sk, raw.known),
@@ -85,8 +94,7 @@ fn transition(raw: &RawRecord, is_backup: bool) -> Result<Transition, Malformed>
     let is_known = |field| raw.known & field != 0;
     // Only a listener can really have the address 0.0.0.0; elsewhere it is not set yet.
     let is_listener = new == TcpState::Listen || (old == TcpState::Listen && new == TcpState::Close);
-    let pid = u32::try_from(raw.pid_tgid >> 32).ok().and_then(NonZeroU32::new);
-    let pid = pid.filter(|_| is_known(known::TASK));
+    let task = task(raw);
     Ok(Transition {
         ts: KtimeNs(raw.ts_ns),
         key: key(raw.cookie, raw.sk, raw.known),
@@ -100,11 +108,25 @@ fn transition(raw: &RawRecord, is_backup: bool) -> Result<Transition, Malformed>
         netns: NonZeroU32::new(raw.netns).filter(|_| is_known(known::NETNS)),
         uid: is_known(known::UID).then_some(raw.uid),
         error: is_known(known::SK_ERR).then_some(raw.sk_err),
-        task: pid.map(|pid| Task { pid, comm: Comm(zerocopy::transmute!(raw.comm)) }),
-        thread: pid.map(|_| ThreadId(raw.pid_tgid)),
+        task,
+        thread: task.map(|_| ThreadId(raw.pid_tgid)),
         is_orphan: raw.flags & flags::ORPHAN != 0,
         is_newborn: raw.flags & flags::NEWBORN != 0,
         address: SocketKey::from_address(raw.sk),
+        listener: None,
+    })
+}
+
+/// The owner; `None` where the task on the CPU is not it, and for pid 0, which owns no socket.
+fn task(raw: &RawRecord) -> Option<Task> {
+    (raw.known & known::TASK != 0).then_some(())?;
+    let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).ok().and_then(NonZeroU32::new);
+    Some(Task {
+        pid: half(raw.pid_tgid >> 32)?,
+        tid: half(raw.pid_tgid)?,
+        comm: Comm(zerocopy::transmute!(raw.comm)),
+        started: ProcessStart::from_ns(raw.start_ns),
+        cgroup: NonZeroU64::new(raw.cgroup),
     })
 }
 
@@ -118,6 +140,7 @@ fn request(raw: &RawMini) -> Result<Request, Malformed> {
         remote: endpoint(family, raw.raddr, raw.rport, false),
         netns: NonZeroU32::new(raw.netns).filter(|_| raw.known & known::NETNS != 0),
         action: action(raw.action)?,
+        listener: (raw.listener != 0).then(|| SocketKey::from_address(raw.listener)),
         is_acked: raw.flags & flags::ACKED != 0,
     })
 }
@@ -217,6 +240,8 @@ fn endpoint(family: Family, words: [u32; 4], port: u16, is_wildcard_possible: bo
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use proptest::prelude::*;
     use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -232,6 +257,8 @@ mod tests {
             sk: 0xffff_8881_0000_0000,
             pid_tgid: (0x2a << 32) | 0x2b,
             comm: [u64::from_ne_bytes(*b"curl\0\0\0\0"), 0],
+            start_ns: 123_456_789_012,
+            cgroup: 77,
             laddr: [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0],
             raddr: [u32::from_ne_bytes([192, 0, 2, 1]), 0, 0, 0],
             netns: 4_026_531_840,
@@ -268,6 +295,8 @@ mod tests {
             // 456 ms before; the milliseconds of `ts_ns` have 33 bits.
             entry_stamp_ms: 705_032_704 - 456,
             reserved: 0,
+            listener: 0,
+            reserved_5: 0,
             laddr: [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0],
             raddr: [u32::from_ne_bytes([127, 0, 0, 2]), 0, 0, 0],
             netns: 3,
@@ -417,12 +446,14 @@ mod tests {
 
         #[test]
         fn no_bytes_of_the_right_size_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), RawRecord::SIZE)) {
-            bytes[98] = KIND_TRANSITION;
-            bytes[99] = bytes[99] % 11 + 1;
-            bytes[100] = bytes[100] % 11 + 1;
-            bytes[92..96].copy_from_slice(&[2, 0, 6, 0]);
+            let (family, kind) = (offset_of!(RawRecord, family), offset_of!(RawRecord, kind));
+            let (old, new) = (offset_of!(RawRecord, old_state), offset_of!(RawRecord, new_state));
+            bytes[kind] = KIND_TRANSITION;
+            bytes[old] = bytes[old] % 11 + 1;
+            bytes[new] = bytes[new] % 11 + 1;
+            bytes[family..family + 4].copy_from_slice(&[2, 0, 6, 0]);
             let Ok(Event::Transition(transition)) = decode(&bytes, TICK) else { panic!("is well formed") };
-            prop_assert_eq!(transition.old.raw(), bytes[99]);
+            prop_assert_eq!(transition.old.raw(), bytes[old]);
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod decode;
 pub mod diag;
+pub mod holders;
 pub mod live;
 pub mod poll;
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetReceived, ResetSent, Sampled, SampledKind,
-    ThreadId, TimeWait, TimerAction, Tuple,
+    Accepted, Comm, Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetReceived, ResetSent,
+    Sampled, SampledKind, Task, ThreadId, TimeWait, TimerAction, Tuple,
 };
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ enum Input {
     Heal(Vec<Sampled>, u64),
     Resample(Vec<Sampled>, u64),
     Lost(Lost),
+    Holders(Vec<(SocketKey, Task)>),
 }
 
 fn state() -> impl Strategy<Value = TcpState> {
@@ -45,13 +46,19 @@ fn transition() -> impl Strategy<Value = Transition> {
             netns: NonZeroU32::new(1),
             uid: None,
             error,
-            task: None,
+            task: is_orphan.then(|| task(port)),
             thread: None,
             is_orphan,
             is_newborn: !has_cookie && is_newborn,
             address: SocketKey::from_address(socket),
+            listener: None,
         },
     )
+}
+
+fn task(pid: u16) -> Task {
+    let pid = NonZeroU32::MIN.saturating_add(pid.into());
+    Task { pid, tid: pid, comm: Comm::default(), started: None, cgroup: None }
 }
 
 fn end(port: u16) -> Endpoint {
@@ -72,6 +79,7 @@ fn request() -> impl Strategy<Value = Request> {
         remote: of.remote,
         netns: of.netns,
         action,
+        listener: Some(SocketKey::from_address(1)),
         is_acked,
     })
 }
@@ -136,6 +144,10 @@ fn input() -> impl Strategy<Value = Input> {
             Input::Event(Event::ResetReceived(ResetReceived { ts: of.ts, key: of.key }))
         }),
         1 => transition().prop_map(|of| Input::Event(Event::Destroyed(Destroyed { ts: of.ts, key: of.key }))),
+        1 => transition().prop_map(|of| {
+            Input::Event(Event::Accepted(Accepted { ts: of.ts, key: of.key, task: task(7) }))
+        }),
+        1 => keys().prop_map(|keys| Input::Holders(keys.into_iter().map(|key| (key, task(8))).collect())),
         1 => sampled().prop_map(Input::Seed),
         1 => (sampled(), keys()).prop_map(|(sampled, asked)| Input::Correct(sampled, asked)),
         1 => (sampled(), 0..60_u64).prop_map(|(sampled, started)| Input::Heal(sampled, started)),
@@ -182,6 +194,7 @@ fn what_both_observers_missed_is_a_loss_once() {
         is_orphan: false,
         is_newborn: false,
         address: SocketKey::from_address(1),
+        listener: None,
     };
     let told = |table: &mut Table| {
         let mut told = 0;
@@ -226,6 +239,7 @@ proptest! {
                 Input::Lost(lost) => table.lost(lost),
                 Input::Seed(sampled) => table.seed(sampled),
                 Input::Correct(sampled, asked) => table.correct(sampled, asked, &mut tell),
+                Input::Holders(holders) => table.note_holders(holders),
                 Input::Heal(sampled, started) => {
                     table.heal(&look(sampled, *started));
                 }
@@ -253,6 +267,7 @@ proptest! {
             prop_assert!(table.live().all(|(_, connection)| connection.state != TcpState::Close));
             prop_assert!(table.closed().all(|(_, connection)| connection.state == TcpState::Close));
             prop_assert!(table.held().len() <= max_connections);
+            prop_assert!(table.connections().all(|of| of.owner.is_none() || table.owner_of(of).is_some()));
             prop_assert!(table.requests.values().all(|key| table.live.contains_key(key)));
         }
         table.settle_all(&mut |_| told += 1);
@@ -291,6 +306,7 @@ proptest! {
                 is_orphan: true,
                 is_newborn: false,
                 address: SocketKey::from_address(1),
+                listener: None,
             };
             table.apply(&Event::Transition(transition), &mut |_| ());
         }

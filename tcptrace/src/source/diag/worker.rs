@@ -11,13 +11,18 @@ use rustc_hash::FxHashSet;
 use thiserror::Error;
 
 use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, StateMask, TcpExt};
-use crate::{model::KtimeNs, source::clock};
+use crate::{
+    model::KtimeNs,
+    source::{clock, holders::Holders},
+};
 
 /// Requests that may wait; whoever asks faster than the kernel answers is told so.
 const WAITING: usize = 4;
 
-/// What the thread keeps: CAP_SYS_ADMIN to enter namespaces, CAP_SYS_PTRACE to find those of other users' processes.
-const KEPT: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
+/// What the thread keeps: CAP_SYS_ADMIN to enter namespaces, CAP_SYS_PTRACE to find those of other users' processes,
+/// CAP_DAC_READ_SEARCH besides to see which sockets these processes hold.
+const KEPT: [Capability; 3] =
+    [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
 
 /// Which namespaces are asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub struct DiagRequest {
     pub scope: Scope,
     /// Whether to read [`DiagReply::counters`].
     pub with_counters: bool,
+    /// Whether to look for the processes that hold the sockets, see [`DiagReply::holders`].
+    pub with_holders: bool,
     /// Single sockets wanted besides, each with the inode of its namespace, which must be in the scope.
     pub lookups: Vec<(NonZeroU32, Lookup)>,
 }
@@ -72,6 +79,8 @@ pub struct DiagReply {
     pub namespaces: Vec<NonZeroU32>,
     /// The sockets, each once.
     pub sockets: Vec<DiagSocket>,
+    /// Who holds the sockets that have a descriptor.
+    pub holders: Holders,
     /// What the kernel counts in each namespace.
     pub counters: Vec<(NonZeroU32, TcpExt)>,
     /// The namespaces that were not read.
@@ -148,6 +157,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>) -> DiagReply {
         ended: KtimeNs(0),
         namespaces: Vec::new(),
         sockets: Vec::new(),
+        holders: Holders::default(),
         counters: Vec::new(),
         errors: Vec::new(),
         hidden_processes: 0,
@@ -179,6 +189,13 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>) -> DiagReply {
     }
     reply.note_absent(&request.scope);
     reply.ended = clock::now();
+    if request.with_holders {
+        let inodes = reply.sockets.iter().filter_map(|socket| socket.inode).collect();
+        reply.holders = Holders::find(&inodes).unwrap_or_else(|error| {
+            tracing::info!("holders of sockets were not looked for: {error}");
+            Holders::default()
+        });
+    }
     reply
 }
 

@@ -52,9 +52,15 @@ pub enum OpenError {
         /// What there is, and why not more.
         lifecycle: super::Lifecycle,
     },
+    /// The way of learning who accepts that is asked for cannot be had.
+    #[error("{accepts}; leave --accept to auto")]
+    Accept {
+        /// What there is, and why not more.
+        accepts: super::Accepts,
+    },
     /// No tracefs.
     #[error(
-        "the classic tracepoint needs tracefs, which is not mounted and could not be mounted ({0}); \
+        "classic tracepoints need tracefs, which is not mounted and could not be mounted ({0}); \
          mount it: sudo mount -t tracefs tracefs /sys/kernel/tracing"
     )]
     Tracefs(io::Error),

@@ -1,5 +1,6 @@
 //! The running kernel.
 
+mod accepts;
 mod error;
 mod format;
 mod kallsyms;
@@ -14,6 +15,7 @@ mod tracefs;
 mod types;
 
 pub use self::{
+    accepts::{AcceptChoice, AcceptWay, Accepts},
     error::{BtfProblem, OpenError},
     format::FormatError,
     lifecycle::{Lifecycle, LifecycleChoice, Way},
@@ -77,6 +79,8 @@ pub struct Settings {
     pub ring_size: u32,
     /// How to follow time-wait and half-open sockets.
     pub lifecycle: LifecycleChoice,
+    /// How to learn who accepts a connection.
+    pub accept: AcceptChoice,
     /// Report MPTCP-level sockets too.
     pub mptcp: bool,
     /// Pass the kernel half's own diagnostics on to the log.

@@ -4,12 +4,13 @@ use std::{fs, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{Program, TracePoint},
+    programs::{Program, ProgramError, TracePoint},
 };
 use tcptrace_common::reset_reason;
 
 use super::{
-    Hook, HookChoice, Lifecycle, LifecycleChoice, Settings, Way,
+    AcceptChoice, Accepts, Hook, HookChoice, Lifecycle, LifecycleChoice, Settings, Way,
+    accepts::AcceptLadder,
     error::{BtfProblem, OpenError},
     format,
     lifecycle::{Ladder, TIMERS},
@@ -46,6 +47,7 @@ pub(super) struct Attached {
     pub(super) links: Vec<Link>,
     pub(super) hook: Hook,
     pub(super) lifecycle: Lifecycle,
+    pub(super) accepts: Accepts,
     /// Whether `tcp:tcp_send_reset` is seen.
     pub(super) sees_resets: bool,
     /// Whether `tcp:tcp_destroy_sock` is seen.
@@ -73,6 +75,7 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let types = Types::of_the_kernel()?;
     let mut globals = Globals { offsets: types.for_states()?, ..Globals::default() };
     let mut ladder = Ladder::new(settings.lifecycle, &types, &mut globals);
+    let mut accepts = AcceptLadder::new(settings.accept, &types, &mut globals);
     let has_resets = types.for_resets().map(|offsets| globals.offsets.extend(offsets)).is_ok();
     globals.reset_reasons = types.reset_reasons();
     let btf = Btf::from_sys_fs().map_err(|error| {
@@ -92,6 +95,7 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     };
     // Loading takes long, attaching does not: what happens between the two is seen by some of the programs only.
     ladder.load(&mut ebpf, &btf, globals.cookie);
+    accepts.load(&mut ebpf, &btf, globals.cookie);
     let sees_resets = has_resets && load_optional(&mut ebpf, RESETS, &btf);
     let sees_destruction = globals.cookie && load_optional(&mut ebpf, DESTRUCTION, &btf);
 
@@ -107,8 +111,10 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     // A child that is seen without its request is known to be one; a request whose child is not seen seems to fail.
     let (lifecycle, more) = ladder.attach(&mut ebpf, &btf)?;
     links.extend(more);
+    let (accepts, more) = accepts.attach(&mut ebpf, settings.ring_size)?;
+    links.extend(more);
     let hook = Hook::Btf { cookie: globals.cookie };
-    Ok(Attached { ebpf, links, hook, lifecycle, sees_resets, sees_destruction })
+    Ok(Attached { ebpf, links, hook, lifecycle, accepts, sees_resets, sees_destruction })
 }
 
 fn load_states(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Ebpf, OpenError> {
@@ -164,10 +170,22 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
     if forced {
         return Err(OpenError::Lifecycle { lifecycle });
     }
-    Ok(Attached { ebpf, links, hook: Hook::Classic, lifecycle, sees_resets, sees_destruction: false })
+    let accepts = match settings.accept {
+        AcceptChoice::Auto | AcceptChoice::Off => Accepts::OFF,
+        _ => return Err(OpenError::Accept { accepts: Accepts::OFF }),
+    };
+    Ok(Attached {
+        ebpf,
+        links,
+        hook: Hook::Classic,
+        lifecycle,
+        accepts,
+        sees_resets,
+        sees_destruction: false,
+    })
 }
 
-fn attach_tracepoint(
+pub(super) fn attach_tracepoint(
     ebpf: &mut Ebpf,
     name: &'static str,
     category: &str,
@@ -175,7 +193,11 @@ fn attach_tracepoint(
     ring_size: u32,
 ) -> Result<Link, OpenError> {
     let program: &mut TracePoint = program(ebpf, name)?;
-    program.load().map_err(|error| OpenError::from_aya("load a tracepoint program", ring_size, error))?;
+    // One program may be attached to several.
+    match program.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => return Err(OpenError::from_aya("load a tracepoint program", ring_size, error)),
+    }
     let link = program.attach(category, tracepoint).and_then(|id| program.take_link(id));
     link.map(Link::Classic).map_err(|error| OpenError::from_aya("attach to a tracepoint", ring_size, error))
 }
@@ -185,12 +207,15 @@ fn attach_tracepoint(
 pub(super) struct Globals {
     pub(super) offsets: Vec<Offset>,
     pub(super) addresses: Vec<(&'static str, u64)>,
+    /// Whether `inet_csk_accept` has two arguments, not four.
+    pub(super) accept_has_two_arguments: bool,
     cookie: bool,
     reset_reasons: Option<[u8; reset_reason::TABLE]>,
 }
 
 fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
     let (mptcp, have_cookie) = (u8::from(settings.mptcp), u8::from(globals.cookie));
+    let has_two_arguments = u8::from(globals.accept_has_two_arguments);
     let log_level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
     let mut loader = EbpfLoader::new();
     // The object has no relocations against kernel types: offsets come as globals.
@@ -199,6 +224,9 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
         .map_max_entries("EVENTS", settings.ring_size)
         .override_global("MPTCP", &mptcp, true)
         .override_global("HAVE_COOKIE", &have_cookie, true)
+        // The helper that it needs is older than cookies in tracing programs.
+        .override_global("HAVE_TASK", &have_cookie, true)
+        .override_global("ACCEPT_HAS_TWO_ARGUMENTS", &has_two_arguments, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     for (name, address) in &globals.addresses {
         loader.override_global(name, address, true);

@@ -20,7 +20,7 @@ pub(super) type Offset = (&'static str, u32);
 type Wanted = (&'static str, &'static str, &'static str, Kind);
 
 /// For the programs on `inet_sock_set_state`.
-const FOR_STATES: [Wanted; 16] = [
+const FOR_STATES: [Wanted; 18] = [
     ("SKC_FAMILY", "sock", "__sk_common.skc_family", Bytes(2)),
     ("SKC_NUM", "sock", "__sk_common.skc_num", Bytes(2)),
     ("SKC_DPORT", "sock", "__sk_common.skc_dport", Bytes(2)),
@@ -37,16 +37,28 @@ const FOR_STATES: [Wanted; 16] = [
     ("SK_ERR", "sock", "sk_err", Bytes(4)),
     ("SKC_FLAGS", "sock", "__sk_common.skc_flags", Bytes(8)),
     ("NET_NS_INUM", "net", "ns.inum", Bytes(4)),
+    ("TASK_GROUP_LEADER", "task_struct", "group_leader", Pointer),
+    ("TASK_START_BOOTTIME", "task_struct", "start_boottime", Bytes(8)),
 ];
 
 /// For the programs that follow time-wait and request sockets, besides.
-const FOR_MINIS: [Wanted; 6] = [
+const FOR_MINIS: [Wanted; 7] = [
     ("TIMER_FUNCTION", "timer_list", "function", Pointer),
     ("TIMER_EXPIRES", "timer_list", "expires", Bytes(8)),
     ("TIMER_PPREV", "timer_list", "entry.pprev", Pointer),
     ("TW_TIMER", "inet_timewait_sock", "tw_timer", Place),
     ("TW_SUBSTATE", "inet_timewait_sock", "tw_substate", Bytes(1)),
+    ("SKC_LISTENER", "sock", "__sk_common.skc_listener", Pointer),
     ("RSK_TIMER", "request_sock", "rsk_timer", Place),
+];
+
+/// For the programs that see accepts, besides.
+const FOR_ACCEPTS: [Wanted; 5] = [
+    ("TASK_FILES", "task_struct", "files", Pointer),
+    ("FILES_FDT", "files_struct", "fdt", Pointer),
+    ("FDTABLE_FD", "fdtable", "fd", Pointer),
+    ("FILE_PRIVATE_DATA", "file", "private_data", Pointer),
+    ("SOCKET_SK", "socket", "sk", Pointer),
 ];
 
 /// For the program on `tcp_send_reset`, besides.
@@ -71,6 +83,11 @@ impl Types {
         let (byte, mask) = self.bit_of("inet_request_sock", "acked")?;
         offsets.extend([("IR_ACKED_BYTE", byte), ("IR_ACKED_MASK", mask)]);
         Ok(offsets)
+    }
+
+    /// Offsets for the programs that see accepts.
+    pub(super) fn for_accepts(&self) -> Result<Vec<Offset>, BtfProblem> {
+        self.all(&FOR_ACCEPTS)
     }
 
     /// Offsets for the program that sees resets.
@@ -118,6 +135,7 @@ mod tests {
         let offsets = types.for_states().expect("every member is found");
         assert_eq!(offsets.len(), FOR_STATES.len());
         assert_eq!(types.for_minis().expect("every member is found").len(), FOR_MINIS.len() + 3);
+        assert_eq!(types.for_accepts().expect("every member is found").len(), FOR_ACCEPTS.len());
         assert_eq!(types.for_resets().expect("every member is found").len(), FOR_RESETS.len());
         // include/net/sock.h: the addresses come first, "addresses and ports must be at the head".
         assert!(offsets.contains(&("SKC_DADDR", 0)), "{offsets:?}");

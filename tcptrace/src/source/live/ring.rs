@@ -11,7 +11,7 @@ use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Hook, Lifecycle, Settings,
+    Accepts, Hook, Lifecycle, Settings,
     error::OpenError,
     misses::Misses,
     object::{self, Attached},
@@ -40,6 +40,7 @@ pub struct Live {
     _ebpf: Ebpf,
     hook: Hook,
     lifecycle: Lifecycle,
+    accepts: Accepts,
     started: KtimeNs,
     misses: Option<Misses>,
     timer_misses: Vec<Misses>,
@@ -65,7 +66,7 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let Attached { mut ebpf, links, hook, lifecycle, sees_resets, sees_destruction } =
+        let Attached { mut ebpf, links, hook, lifecycle, accepts, sees_resets, sees_destruction } =
             object::attach(settings)?;
         let timer_misses = object::timer_misses(&ebpf);
         let misses = object::misses(&ebpf, hook);
@@ -82,6 +83,7 @@ impl Live {
             tracing::warn!("capabilities could not be dropped: {error}");
         }
         tracing::info!("lifecycle {}: {lifecycle}", lifecycle.way.name());
+        tracing::info!("accepts {}: {accepts}", accepts.way.name());
         tracing::info!("attached: {}; ring buffer of {} bytes", hook.description(), settings.ring_size);
         Ok(Self {
             ring,
@@ -90,6 +92,7 @@ impl Live {
             _ebpf: ebpf,
             hook,
             lifecycle,
+            accepts,
             started,
             misses,
             timer_misses,
@@ -111,6 +114,11 @@ impl Live {
     /// How time-wait sockets are followed.
     pub const fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
+    }
+
+    /// How it is learnt who accepts a connection.
+    pub const fn accepts(&self) -> &Accepts {
+        &self.accepts
     }
 
     /// Whether it is reported that we send a reset, and why.

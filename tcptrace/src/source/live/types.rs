@@ -65,6 +65,16 @@ impl Types {
         None
     }
 
+    /// How many arguments a function has. `None` when it is not there.
+    pub(super) fn function_arguments(&self, name: &str) -> Option<usize> {
+        let found = self.0.resolve_types_by_name(name).ok()?;
+        let function = found.iter().find(|found| matches!(found, Type::Func(_)))?;
+        match self.0.resolve_chained_type(function.as_btf_type()?).ok()? {
+            Type::FuncProto(proto) => Some(proto.parameters.len()),
+            _ => None,
+        }
+    }
+
     /// Whether there is a function of this name.
     pub(super) fn has_function(&self, name: &str) -> bool {
         let found = self.0.resolve_types_by_name(name).unwrap_or_default();
@@ -196,6 +206,8 @@ mod tests {
         assert!(types.bit_of("sock", "sk_err").is_err(), "it is no bit");
         assert_eq!(types.tracepoint_arguments("inet_sock_set_state"), Some(3));
         assert_eq!(types.tracepoint_arguments("no_such_tracepoint"), None);
+        assert_eq!(types.function_arguments("tcp_set_state"), Some(2));
+        assert_eq!(types.function_arguments("no_such_function"), None);
         assert!(types.has_function("tcp_set_state") && !types.has_function("no_such_function"));
         assert!(types.enumerators("no_such_enum").is_empty());
     }

@@ -1,0 +1,119 @@
+//! The task on the CPU. It reads kernel memory as `sock.rs` does.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    Global, TASK_COMM_LEN,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{
+            bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
+        },
+    },
+};
+
+use crate::sock::{SK_PROTOCOL, SKC_COOKIE, load_typed, offsets, read_at};
+
+offsets! {
+    /// `task_struct.group_leader`, pointer
+    TASK_GROUP_LEADER,
+    /// `task_struct.start_boottime`, u64
+    TASK_START_BOOTTIME,
+    /// `task_struct.files`, pointer
+    TASK_FILES,
+    /// `files_struct.fdt`, pointer
+    FILES_FDT,
+    /// `fdtable.fd`, pointer
+    FDTABLE_FD,
+    /// `file.private_data`, pointer
+    FILE_PRIVATE_DATA,
+    /// `socket.sk`, pointer
+    SOCKET_SK,
+}
+
+/// 1: `bpf_get_current_task_btf` may be called, and the offsets of `task_struct` are set (Linux >= 5.11, with BTF).
+#[unsafe(no_mangle)]
+static HAVE_TASK: Global<u8> = Global::new(0);
+
+/// Who is on the CPU: the owner of a socket only where the caller knows that.
+#[derive(Clone, Copy)]
+pub(crate) struct Task {
+    pub(crate) pid_tgid: u64,
+    pub(crate) comm: [u64; 2],
+    /// When its process started, 0 when that cannot be known.
+    pub(crate) start_ns: u64,
+    pub(crate) cgroup: u64,
+}
+
+impl Task {
+    /// Nobody of interest.
+    pub(crate) const NONE: Self = Self { pid_tgid: 0, comm: [0; 2], start_ns: 0, cgroup: 0 };
+
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        Self {
+            pid_tgid: bpf_get_current_pid_tgid(),
+            comm: comm(),
+            start_ns: if HAVE_TASK.load() == 0 { 0 } else { process_start() },
+            // SAFETY: the helper takes no argument and cannot fail.
+            cgroup: unsafe { bpf_get_current_cgroup_id() },
+        }
+    }
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds, of the process and not of the thread.
+#[inline(always)]
+fn process_start() -> u64 {
+    // SAFETY: the helper takes no argument; it returns a task pointer that the verifier knows as such.
+    let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
+    // SAFETY: a `struct task_struct *` that the verifier knows as such.
+    let leader: *const u8 = unsafe { load_typed(task, &TASK_GROUP_LEADER) };
+    // SAFETY: as above; a thread's group leader is never NULL.
+    unsafe { load_typed(leader, &TASK_START_BOOTTIME) }
+}
+
+/// The name of the current task, NUL-padded by the kernel.
+#[inline(always)]
+fn comm() -> [u64; 2] {
+    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
+    // SAFETY: the buffer has the 16 bytes that are announced. The helper writes all of them: the name and zeros,
+    // and zeros alone where it fails (bpf_get_current_comm, kernel/bpf/helpers.c).
+    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), TASK_COMM_LEN as u32) };
+    // SAFETY: written in full, see above.
+    unsafe { comm.assume_init() }
+}
+
+/// A socket that the current task has got a descriptor of.
+pub(crate) struct OpenSocket {
+    pub(crate) sk: u64,
+    /// 0 when nobody has asked for it.
+    pub(crate) cookie: u64,
+    pub(crate) protocol: u16,
+}
+
+impl OpenSocket {
+    /// Through the current task's file table. The file is known to be a socket's: `accept` has just returned its
+    /// descriptor. Where another thread has closed it meanwhile, what is read is the file that has taken its place, or
+    /// nothing that could be read.
+    #[inline(always)]
+    pub(crate) fn behind(descriptor: u32) -> Option<Self> {
+        // SAFETY: the helper takes no argument and cannot fail.
+        let task = unsafe { bpf_get_current_task() };
+        let files = member(task, &TASK_FILES)?;
+        let table = member(files, &FILES_FDT)?;
+        let descriptors = member(table, &FDTABLE_FD)?;
+        let file = read_at::<u64>(descriptors.wrapping_add(u64::from(descriptor) * 8))?;
+        let socket = member(file, &FILE_PRIVATE_DATA)?;
+        let sk = member(socket, &SOCKET_SK)?;
+        Some(Self {
+            sk,
+            cookie: member(sk, &SKC_COOKIE)?,
+            protocol: read_at(sk.wrapping_add(u64::from(SK_PROTOCOL.load())))?,
+        })
+    }
+}
+
+#[inline(always)]
+fn member(of: u64, offset: &Global<u32>) -> Option<u64> {
+    read_at(of.wrapping_add(u64::from(offset.load())))
+}

@@ -1,0 +1,141 @@
+//! Who holds a descriptor of a socket: a look at the file tables of all processes (/proc/PID/fd).
+//!
+//! Takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for the processes of other users (`proc_fd_permission`,
+//! `proc_pid_readlink`).
+
+use std::{fs, num::NonZeroU32};
+
+use procfs::{
+    ProcResult,
+    process::{FDTarget, Process, all_processes},
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::model::{Comm, ProcessStart, Task};
+
+/// Who holds the wanted sockets.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// For each inode of a socket's file its holders, the process that was started first before the others. Their
+    /// cgroups are not read.
+    pub of: FxHashMap<NonZeroU32, Vec<Task>>,
+    /// Processes whose descriptors could not be read.
+    pub hidden_processes: u64,
+}
+
+impl Holders {
+    /// Looks for the holders of these sockets, given by the inodes of their files.
+    ///
+    /// # Errors
+    ///
+    /// /proc cannot be listed.
+    pub fn find(wanted: &FxHashSet<NonZeroU32>) -> ProcResult<Self> {
+        let mut found = Self::default();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        for process in all_processes()? {
+            // It has ended meanwhile.
+            let Ok(process) = process else { continue };
+            match sockets_of(&process, wanted) {
+                Ok(inodes) if inodes.is_empty() => {}
+                Ok(inodes) => {
+                    let Some(task) = task(&process) else { continue };
+                    for inode in inodes {
+                        found.of.entry(inode).or_default().push(task);
+                    }
+                }
+                Err(error) => found.hidden_processes += u64::from(!is_gone(&error)),
+            }
+        }
+        for holders in found.of.values_mut() {
+            holders.sort_unstable_by_key(|task| (task.started, task.pid));
+        }
+        Ok(found)
+    }
+}
+
+/// The wanted sockets that a process has descriptors of, each once.
+fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<FxHashSet<NonZeroU32>> {
+    let mut inodes = FxHashSet::default();
+    // A descriptor can be closed while it is looked at.
+    for descriptor in process.fd()?.flatten() {
+        if let FDTarget::Socket(inode) = descriptor.target
+            && let Some(inode) = u32::try_from(inode).ok().and_then(NonZeroU32::new)
+            && wanted.contains(&inode)
+        {
+            inodes.insert(inode);
+        }
+    }
+    Ok(inodes)
+}
+
+/// `None` when it has ended meanwhile.
+fn task(process: &Process) -> Option<Task> {
+    let stat = process.stat().ok()?;
+    let pid = u32::try_from(stat.pid).ok().and_then(NonZeroU32::new)?;
+    Some(Task {
+        pid,
+        tid: pid,
+        comm: comm(pid)?,
+        started: ProcessStart::from_ticks(stat.starttime),
+        cgroup: None,
+    })
+}
+
+/// As bytes: a name need not be UTF-8.
+fn comm(pid: NonZeroU32) -> Option<Comm> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let mut comm = [0; 16];
+    for (to, from) in comm.iter_mut().take(15).zip(name.strip_suffix(b"\n").unwrap_or(&name)) {
+        *to = *from;
+    }
+    Some(Comm(comm))
+}
+
+fn is_gone(error: &procfs::ProcError) -> bool {
+    match error {
+        procfs::ProcError::NotFound(_) => true,
+        // ESRCH: between opening and reading.
+        procfs::ProcError::Io(error, _) => {
+            error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, os::unix::fs::MetadataExt as _};
+
+    use super::*;
+
+    fn inode_of(socket: &impl std::os::fd::AsFd) -> NonZeroU32 {
+        let file = fs::File::from(socket.as_fd().try_clone_to_owned().expect("is duplicated"));
+        let inode = file.metadata().expect("has metadata").ino();
+        u32::try_from(inode).ok().and_then(NonZeroU32::new).expect("fits")
+    }
+
+    #[test]
+    fn a_socket_is_ours_and_nobody_elses() {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("is bound");
+        let other = TcpListener::bind(("127.0.0.1", 0)).expect("is bound");
+        let inode = inode_of(&socket);
+        let wanted: FxHashSet<_> = [inode, NonZeroU32::MAX].into_iter().collect();
+        let holders = Holders::find(&wanted).expect("is read");
+        let pids: Vec<u32> = holders.of[&inode].iter().map(|task| task.pid.get()).collect();
+        assert_eq!(pids, [std::process::id()]);
+        let task = holders.of[&inode][0];
+        assert!(task.started.is_some(), "{task:?}");
+        let name = fs::read_to_string("/proc/self/comm").expect("is read");
+        assert_eq!(task.comm, Comm::from(name.trim_end()));
+        assert_eq!(holders.of.len(), 1);
+        drop(other);
+    }
+
+    #[test]
+    fn nothing_wanted_is_nothing_read() {
+        let holders = Holders::find(&FxHashSet::default()).expect("is read");
+        assert!(holders.of.is_empty() && holders.hidden_processes == 0);
+    }
+}
