@@ -18,6 +18,7 @@ pub mod sample;
 pub mod state;
 pub mod table;
 mod time_wait;
+pub mod workload;
 
 pub use self::{
     connection::{Connection, Origin, Role},
@@ -35,4 +36,5 @@ pub use self::{
     sample::{Sampled, SampledKind},
     state::TcpState,
     table::{Counters, Limits, Observation, Sees, Table},
+    workload::{Container, Runtime, Workload},
 };
