@@ -1,5 +1,6 @@
 //! Where events come from.
 
+pub mod cgroups;
 pub mod clock;
 pub mod decode;
 pub mod diag;
