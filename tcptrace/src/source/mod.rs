@@ -6,6 +6,7 @@ pub mod decode;
 pub mod diag;
 pub mod holders;
 pub mod live;
+pub mod netns_names;
 pub mod poll;
 
 use crate::model::{Event, KtimeNs, Lost};
