@@ -561,7 +561,9 @@ mod tests {
         fn drop(&mut self) {
             let _ = self.0.kill();
             let _ = self.0.wait();
-            let _ = Command::new("ip").args(["netns", "del", &self.1]).status();
+            if Path::new(NAMED[0]).join(&self.1).exists() {
+                let _ = Command::new("ip").args(["netns", "del", &self.1]).status();
+            }
         }
     }
 
@@ -574,10 +576,10 @@ mod tests {
         };
         let pid = child.id();
         let name = format!("tcptrace-test-{pid}");
-        let _undo = Undo(child, name.clone());
+        let mut undo = Undo(child, name.clone());
         let is_ready = || fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == b"sleep\n");
         for _ in 0..500 {
-            if is_ready() {
+            if is_ready() || undo.0.try_wait().is_ok_and(|status| status.is_some()) {
                 break;
             }
             thread::sleep(Duration::from_millis(10));
