@@ -49,6 +49,9 @@ pub(crate) struct Row {
     pub(crate) origin: String,
     pub(crate) reset_reason: Option<String>,
     pub(crate) owner_is: Option<String>,
+    pub(crate) netns_name: Option<String>,
+    pub(crate) cgroup: Option<String>,
+    pub(crate) container: Option<String>,
     pub(crate) process_start: Option<f64>,
 }
 
@@ -58,7 +61,9 @@ impl Row {
         let ts = text(value, "ts")?.context("ts is null")?;
         // RFC 3339 with nanoseconds: 2026-01-31T12:34:56.123456789Z, or an offset for the Z.
         ensure!(ts.len() >= 30 && ts.as_bytes()[10] == b'T' && ts.as_bytes()[19] == b'.', "ts is {ts}");
-        value.get("cgroup").context("no field cgroup")?;
+        for field in ["runtime", "pod", "unit"] {
+            text(value, field)?;
+        }
         let row = Self {
             ts_ns: number(value, "ts_ns")?.context("ts_ns is null")?,
             cookie: number(value, "cookie")?,
@@ -82,6 +87,9 @@ impl Row {
             origin: text(value, "origin")?.context("origin is null")?,
             reset_reason: text(value, "reset_reason")?,
             owner_is: text(value, "owner_is")?,
+            netns_name: text(value, "netns_name")?,
+            cgroup: text(value, "cgroup")?,
+            container: text(value, "container")?,
             process_start: value.get("process_start").context("no field process_start")?.as_f64(),
         };
         ensure!(row.pid.is_some() == row.owner_is.is_some(), "pid and owner_is");

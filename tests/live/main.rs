@@ -17,6 +17,7 @@ mod opens;
 mod output;
 mod owner_kinds;
 mod owners;
+mod places;
 mod privileges;
 mod resets;
 mod rights;
@@ -66,6 +67,9 @@ const TESTS: &[(&str, Test)] = &[
     ("owner_kinds::fork_after_accept", owner_kinds::fork_after_accept),
     ("owner_kinds::not_root", owner_kinds::not_root),
     ("owner_kinds::short_lived_clients", owner_kinds::short_lived_clients),
+    ("places::two_namespaces", places::two_namespaces),
+    ("places::cgroups", places::cgroups),
+    ("places::unknown_places", places::unknown_places),
     ("filters::ports", filters::ports),
     ("filters::addresses_and_families", filters::addresses_and_families),
     ("filters::states", filters::states),

@@ -246,6 +246,9 @@ impl Looks {
     /// Tells of half-open connections that the kernel keeps nothing of. What it had counted when a namespace was first
     /// seen is not told.
     fn count(&mut self, shown: &Shown, pipeline: &mut Pipeline) -> io::Result<()> {
+        if !shown.names.is_empty() {
+            pipeline.report_namespaces(shown.names.clone());
+        }
         for (netns, now) in &shown.counters {
             let Some(before) = self.counted.insert(*netns, *now) else { continue };
             let increment = |of: fn(&TcpExt) -> Option<u64>| {

@@ -1,6 +1,7 @@
 //! Wires source, model and output; signals and exit codes.
 
 mod looks;
+mod names;
 mod pipeline;
 mod stop;
 mod survey;

@@ -1,10 +1,12 @@
 //! The way of an event through model and output: one for live, replayed and synthetic events.
 
-use std::io;
+use std::{io, num::NonZeroU32};
 
 use crate::{
-    model::{Filter, KtimeNs, Limits, Look, Lost, Observation, Sampled, Sees, SocketKey, Table, Task},
-    output::{Audit, LineFormat, Moment, Notice, Summary, SynCookies},
+    model::{
+        Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Sampled, Sees, SocketKey, Table, Task,
+    },
+    output::{Audit, LineFormat, Moment, Nameless, Names, Naming, Notice, Summary, SynCookies},
     source::{Batch, clock::WallClock},
 };
 
@@ -13,6 +15,7 @@ pub struct Pipeline {
     table: Table,
     filter: Filter,
     format: Box<dyn LineFormat>,
+    naming: Box<dyn Naming>,
     started: KtimeNs,
     wall_clock: WallClock,
     shown: u64,
@@ -40,6 +43,7 @@ impl Pipeline {
             table: Table::new(started, limits),
             filter,
             format,
+            naming: Box::new(Nameless),
             started,
             wall_clock,
             shown: 0,
@@ -47,6 +51,16 @@ impl Pipeline {
             audits: 0,
             drift: 0,
         })
+    }
+
+    /// Who knows names of cgroups and namespaces. Nobody does at first.
+    pub fn set_naming(&mut self, naming: Box<dyn Naming>) {
+        self.naming = naming;
+    }
+
+    /// Names that were found for network namespaces.
+    pub fn report_namespaces(&mut self, namespaces: Vec<(NonZeroU32, NetnsName)>) {
+        self.naming.report(namespaces);
     }
 
     /// What the source reports, see [`Table::set_sees`].
@@ -166,11 +180,20 @@ impl Pipeline {
     fn tell(&mut self, work: impl FnOnce(&mut Table, &mut dyn FnMut(&Observation))) -> io::Result<()> {
         let mut result = Ok(());
         let (started, wall_clock) = (self.started, self.wall_clock);
+        let wants_names = self.filter.cgroup.is_some() || self.format.wants_names();
         work(&mut self.table, &mut |observed| {
-            if result.is_ok() && self.filter.keeps(observed) {
+            if result.is_err() {
+                return;
+            }
+            let names = if wants_names {
+                self.naming.names(observed.owner.as_ref(), observed.connection.netns)
+            } else {
+                Names::default()
+            };
+            if self.filter.keeps(observed, names.cgroup.as_deref()) {
                 self.shown += 1;
-                result =
-                    self.format.transition(moment(observed.transition.ts, started, wall_clock), observed);
+                let at = moment(observed.transition.ts, started, wall_clock);
+                result = self.format.transition(at, observed, &names);
             }
         });
         result
@@ -186,8 +209,9 @@ impl Pipeline {
         let at = self.moment(now);
         for (key, held) in self.table.held() {
             let owner = self.table.owner_of(&held.connection);
-            if self.filter.keeps_held(*key, held, owner) {
-                self.format.notice(at, &Notice::Held(*key, held, owner))?;
+            let names = self.naming.names(owner.as_ref(), held.connection.netns);
+            if self.filter.keeps_held(*key, held, owner, names.cgroup.as_deref()) {
+                self.format.notice(at, &Notice::Held(*key, held, owner, names))?;
             }
         }
         let mut summary = Summary::new(self.table.counters(), self.table.live().len());

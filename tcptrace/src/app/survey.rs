@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
-    model::{Connection, Family, KtimeNs, Look, Sampled, SocketKey, Task, TcpState},
+    model::{Connection, Family, KtimeNs, Look, NetnsName, Sampled, SocketKey, Task, TcpState},
     source::diag::{DiagReply, DiagRequest, DiagSocket, DiagWorker, Lookup, Scope, StateMask, TcpExt},
 };
 
@@ -60,6 +60,8 @@ pub(super) struct Shown {
     /// Who holds sockets, where that was asked for.
     pub(super) holders: Vec<(SocketKey, Task)>,
     pub(super) namespaces: Vec<NonZeroU32>,
+    /// Names of namespaces.
+    pub(super) names: Vec<(NonZeroU32, NetnsName)>,
     /// What the kernel counts in each namespace.
     pub(super) counters: Vec<(NonZeroU32, TcpExt)>,
     pub(super) started: KtimeNs,
@@ -177,6 +179,7 @@ impl Survey {
             keys,
             sampled,
             holders: holders(&reply),
+            names: reply.names,
             namespaces: reply.namespaces,
             counters: reply.counters,
             started: reply.started,

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     looks::{self, Looks},
+    names::HostNames,
     pipeline::Pipeline,
     stop::{Reason, Stop},
     survey::Survey,
@@ -17,11 +18,14 @@ use super::{
 };
 use crate::{
     cli::{OutputFormat, Watch},
+    model::Filter,
     output::{Csv, Json, LineFormat, Summary, Text, TextOptions},
     source::{
         Batch,
+        cgroups::Cgroups,
         clock::{self, WallClock},
         live::Live,
+        netns_names,
     },
 };
 
@@ -45,12 +49,15 @@ pub(super) fn run(watch: &Watch) -> Result<()> {
 
 async fn trace(watch: &Watch) -> Result<()> {
     let mut stop = Stop::prepare().context("cannot catch signals")?;
+    let mut cgroups = Cgroups::new();
+    let filter = filter(watch, &mut cgroups)?;
     let survey = Survey::start();
     let mut live = Live::open(&watch.settings)?;
     stop.after(watch.duration);
     let mut pipeline =
-        Pipeline::begin(live.started(), watch.limits, watch.filter.clone(), format(watch), WallClock::read())
+        Pipeline::begin(live.started(), watch.limits, filter, format(watch), WallClock::read())
             .context(UNWRITABLE)?;
+    pipeline.set_naming(Box::new(HostNames::new(cgroups)));
 
     let mut looks = Looks::begin(survey, &live, watch.audit, &mut pipeline);
     let mut tick = tokio::time::interval(looks::TICK);
@@ -117,6 +124,22 @@ async fn trace(watch: &Watch) -> Result<()> {
         eprintln!("tcptrace: {summary}");
     }
     Ok(())
+}
+
+/// The filter with what only this host knows: its network namespaces and cgroups.
+fn filter(watch: &Watch, cgroups: &mut Cgroups) -> Result<Filter> {
+    let mut filter = watch.filter.clone();
+    if !watch.places.netns.is_empty() {
+        let inodes = watch.places.netns.iter().map(|word| netns_names::resolve(word));
+        filter.netns = Some(inodes.collect::<Result<_, _>>().context("--netns")?);
+    }
+    if let Some(path) = &watch.places.cgroup {
+        let id = cgroups.id_of(path).context("--cgroup")?;
+        let cgroup =
+            cgroups.name(id, None).with_context(|| format!("--cgroup: {} has gone", path.display()))?;
+        filter.cgroup = Some(cgroup.path.clone());
+    }
+    Ok(filter)
 }
 
 /// Hands a batch to the pipeline and empties it.

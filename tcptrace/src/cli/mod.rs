@@ -10,6 +10,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub use self::{
     error::one_line,
+    selection::Places,
     watch::{ColorChoice, OutputFormat, Watch, WatchArgs},
 };
 

@@ -1,5 +1,7 @@
 //! Selection, the same flags for every command that has them.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::model::{
@@ -38,15 +40,31 @@ pub(super) struct SelectionArgs {
     /// Only remote addresses in these networks
     #[arg(long, value_name = "CIDR,..")]
     raddr: Option<NetworkList>,
+    /// Only these network namespaces: names, paths, inode numbers, process ids (also as inode:N, pid:N), `self`
+    #[arg(short = 'N', long, value_name = "WHICH,..", value_delimiter = ',')]
+    netns: Vec<String>,
+    /// Only connections owned by processes in this cgroup (v2) or below it
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
     /// Only transitions that leave or enter these states, such as close-wait,TIME_WAIT,estab
     #[arg(long, value_name = "LIST")]
     state: Option<StateSet>,
 }
 
+/// What only the host knows the meaning of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Network namespaces.
+    pub netns: Vec<String>,
+    /// A cgroup.
+    pub cgroup: Option<PathBuf>,
+}
+
 impl SelectionArgs {
     /// What it means.
-    pub(super) fn into_filter(self) -> Filter {
-        Filter {
+    pub(super) fn meaning(self) -> (Filter, Places) {
+        let places = Places { netns: self.netns, cgroup: self.cgroup };
+        let filter = Filter {
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Some(Family::V4),
                 (_, true) => Some(Family::V6),
@@ -60,6 +78,8 @@ impl SelectionArgs {
             local_networks: self.laddr,
             remote_networks: self.raddr,
             states: self.state,
-        }
+            ..Filter::default()
+        };
+        (filter, places)
     }
 }

@@ -4,7 +4,10 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{selection::SelectionArgs, values};
+use super::{
+    selection::{Places, SelectionArgs},
+    values,
+};
 use crate::{
     model::{Filter, Limits},
     source::live::{AcceptChoice, HookChoice, LifecycleChoice, Settings},
@@ -135,6 +138,8 @@ enum HookArg {
 pub struct Watch {
     /// Which transitions are asked for.
     pub filter: Filter,
+    /// Conditions of the filter that only the host knows the meaning of.
+    pub places: Places,
     /// Format of the lines.
     pub output: OutputFormat,
     /// Colours.
@@ -158,8 +163,10 @@ pub struct Watch {
 impl WatchArgs {
     /// What it means; `verbose` is the number of `-v`.
     pub fn meaning(self, verbose: u8) -> Watch {
+        let (filter, places) = self.selection.meaning();
         Watch {
-            filter: self.selection.into_filter(),
+            filter,
+            places,
             output: self.output,
             color: self.color,
             header: !self.no_header,

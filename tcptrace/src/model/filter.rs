@@ -1,14 +1,16 @@
 //! Which transitions are asked for.
 
+use std::num::NonZeroU32;
+
 use super::{
     connection::Role,
-    event::{Family, SocketKey, Transition},
+    event::{Family, SocketKey},
     filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
     held::Held,
     owner::{Owner, OwnerIs},
     state::TcpState::{Close, Listen},
     table::Observation,
-    time_wait::synthetic,
+    workload::Cgroup,
 };
 
 /// A conjunction of conditions; an absent one holds for everything.
@@ -33,25 +35,33 @@ pub struct Filter {
     pub local_networks: Option<NetworkList>,
     /// Remote address.
     pub remote_networks: Option<NetworkList>,
+    /// Inodes of network namespaces.
+    pub netns: Option<Vec<NonZeroU32>>,
+    /// Path of a cgroup from the root of its hierarchy: the owner is in it or below it.
+    pub cgroup: Option<String>,
     /// The state that is left or entered.
     pub states: Option<StateSet>,
 }
 
 impl Filter {
     /// Whether a closed socket that is held is asked for.
-    pub fn keeps_held(&self, key: SocketKey, held: &Held, owner: Option<Owner>) -> bool {
-        let transition = synthetic(&held.connection, key, held.since, Close);
-        let transition = Transition { old: Close, ..transition };
-        let connection = held.connection;
-        self.keeps(&Observation { transition, connection, dwell: None, owner, reset_reason: None })
+    pub fn keeps_held(
+        &self,
+        key: SocketKey,
+        held: &Held,
+        owner: Option<Owner>,
+        cgroup: Option<&Cgroup>,
+    ) -> bool {
+        self.keeps(&held.observation(key, owner), cgroup)
     }
 
-    /// Whether the observed transition is asked for.
-    pub fn keeps(&self, observed: &Observation) -> bool {
+    /// Whether the observed transition is asked for. `cgroup` is its owner's, where that is known.
+    pub fn keeps(&self, observed: &Observation, cgroup: Option<&Cgroup>) -> bool {
         let connection = &observed.connection;
         let (local, remote) = (connection.local, connection.remote);
         // Another process can still accept what its listener's owner has not.
         let owner = observed.owner.filter(|owner| owner.is != OwnerIs::Listener).map(|owner| owner.task);
+        let is_undecided = owner.is_none();
         // A listener has no peer and never will: that is decided.
         let is_listener =
             matches!((observed.transition.old, observed.transition.new), (_, Listen) | (Listen, Close));
@@ -70,6 +80,12 @@ impl Filter {
             && holds(self.local_networks.as_ref(), |networks| networks.may_contain(local.addr))
             && holds(self.remote_networks.as_ref(), |networks| {
                 !is_listener && networks.may_contain(remote.addr)
+            })
+            && holds(self.netns.as_ref(), |wanted| {
+                connection.netns.is_none_or(|netns| wanted.contains(&netns))
+            })
+            && holds(self.cgroup.as_ref(), |wanted| {
+                is_undecided || cgroup.is_none_or(|cgroup| cgroup.is_within(wanted))
             })
             && holds(self.pids.as_ref(), |pids| owner.is_none_or(|owner| pids.contains(owner.pid)))
             && holds(self.comms.as_ref(), |comms| owner.is_none_or(|owner| comms.contains(owner.comm)))

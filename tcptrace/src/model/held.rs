@@ -7,7 +7,10 @@ use rustc_hash::FxBuildHasher;
 use super::{
     connection::Connection,
     event::{KtimeNs, SocketKey, Transition},
-    table::Table,
+    owner::Owner,
+    state::TcpState,
+    table::{Observation, Table},
+    time_wait::synthetic,
 };
 
 /// A socket that was closed by the kernel and not by its owner.
@@ -19,6 +22,15 @@ pub struct Held {
     pub since: KtimeNs,
     /// Records were lost since: it may have been let go.
     pub is_doubtful: bool,
+}
+
+impl Held {
+    /// As a transition from CLOSE to CLOSE.
+    pub fn observation(&self, key: SocketKey, owner: Option<Owner>) -> Observation {
+        let transition = synthetic(&self.connection, key, self.since, TcpState::Close);
+        let transition = Transition { old: TcpState::Close, ..transition };
+        Observation { transition, connection: self.connection, dwell: None, owner, reset_reason: None }
+    }
 }
 
 /// Those that are held, the oldest first.

@@ -36,5 +36,5 @@ pub use self::{
     sample::{Sampled, SampledKind},
     state::TcpState,
     table::{Counters, Limits, Observation, Sees, Table},
-    workload::{Container, Runtime, Workload},
+    workload::{Cgroup, Container, NetnsName, Runtime, Workload},
 };

@@ -192,6 +192,41 @@ const fn is_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
+/// A name for a network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetnsName {
+    /// Whoever named a file or a process chose the text.
+    pub text: std::sync::Arc<str>,
+    /// Somebody has given it this name; else it is that of a process in it: `pid 4242 (nginx)`.
+    pub is_given: bool,
+}
+
+/// A control group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// From the root of its hierarchy, with a leading slash: `/system.slice/nginx.service`. Whoever made the cgroup
+    /// chose the names in it; bytes that are no UTF-8 are replaced.
+    pub path: String,
+    /// What the path tells.
+    pub workload: Workload,
+}
+
+impl Cgroup {
+    /// The cgroup at this path.
+    pub fn at(path: &[u8]) -> Self {
+        let path = String::from_utf8_lossy(path).into_owned();
+        let workload = Workload::of(&path);
+        Self { path, workload }
+    }
+
+    /// Whether it is the cgroup of that path, or below it. The leading slash may be missing.
+    pub fn is_within(&self, ancestor: &str) -> bool {
+        let ancestor = ancestor.trim_matches('/');
+        let rest = self.path.trim_start_matches('/').strip_prefix(ancestor);
+        ancestor.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

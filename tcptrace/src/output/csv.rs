@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use csv::{Writer, WriterBuilder};
 
 use super::{
-    LineFormat, Moment, Notice, SCHEMA_VERSION, Summary, SynCookies, escape, json::TransitionFields, rfc3339,
+    LineFormat, Moment, Names, Notice, SCHEMA_VERSION, Summary, SynCookies, escape::Medium,
+    json::TransitionFields, rfc3339,
 };
 use crate::model::Observation;
 
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 35] = [
     "type",
     "schema_version",
     "ts",
@@ -34,7 +35,12 @@ const COLUMNS: [&str; 30] = [
     "owner_is",
     "uid",
     "netns",
+    "netns_name",
     "cgroup",
+    "runtime",
+    "container",
+    "pod",
+    "unit",
     "closed_by",
     "end_cause",
     "origin",
@@ -77,9 +83,9 @@ impl<W: Write> LineFormat for Csv<W> {
         Ok(())
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
+    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()> {
         let nothing: [Option<u64>; 2] = [None; 2];
-        Ok(self.out.serialize((TransitionFields::new(at, observed, escape::comm), nothing))?)
+        Ok(self.out.serialize((TransitionFields::new(at, observed, names, Medium::Csv), nothing))?)
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
@@ -91,9 +97,10 @@ impl<W: Write> LineFormat for Csv<W> {
             Notice::SynCookies(SynCookies { netns, sent, .. }) => {
                 self.other("syncookies", at, *sent, format!("netns {netns}"))
             }
-            Notice::Held(key, held, owner) => {
+            Notice::Held(key, held, owner, names) => {
                 let nothing: [Option<u64>; 2] = [None; 2];
-                let fields = TransitionFields::held(at, *key, held, owner.as_ref(), escape::comm);
+                let observed = held.observation(*key, *owner);
+                let fields = TransitionFields::held(at, &observed, held, names, Medium::Csv);
                 Ok(self.out.serialize((fields, nothing))?)
             }
         }

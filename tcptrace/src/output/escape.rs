@@ -22,7 +22,20 @@ fn is_unsafe(c: char) -> bool {
 /// A process name for a terminal or a table: one line, no control characters, no ambiguity. What is unsafe or no
 /// UTF-8 stands as `\xNN` or `\u{NNNN}`, a backslash as `\\`.
 pub fn comm(comm: &Comm) -> Cow<'_, str> {
-    let bytes = comm.bytes();
+    harmless(comm.bytes())
+}
+
+/// As [`comm`], for names of files, cgroups and the like.
+pub fn text(text: &str) -> Cow<'_, str> {
+    harmless(text.as_bytes())
+}
+
+/// As [`comm_word`], for names of files, cgroups and the like.
+pub fn word(name: &str) -> Cow<'_, str> {
+    one_word(text(name))
+}
+
+fn harmless(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
         && !text.chars().any(|c| c == '\\' || is_unsafe(c))
     {
@@ -48,15 +61,43 @@ pub fn comm(comm: &Comm) -> Cow<'_, str> {
 
 /// A process name as a field of a table whose columns are separated by spaces: a space is `\x20`.
 pub fn comm_word(name: &Comm) -> Cow<'_, str> {
-    match comm(name) {
-        safe if safe.contains(' ') => Cow::Owned(safe.replace(' ', "\\x20")),
-        safe => safe,
-    }
+    one_word(comm(name))
+}
+
+fn one_word(safe: Cow<'_, str>) -> Cow<'_, str> {
+    if safe.contains(' ') { Cow::Owned(safe.replace(' ', "\\x20")) } else { safe }
 }
 
 /// A process name for JSON, where the encoding does the escaping: what is no UTF-8 becomes U+FFFD.
 pub fn comm_json(comm: &Comm) -> Cow<'_, str> {
     String::from_utf8_lossy(comm.bytes())
+}
+
+/// Where hostile strings go, of the formats for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// The encoding does the escaping.
+    Json,
+    /// Nothing else does.
+    Csv,
+}
+
+impl Medium {
+    /// A process name.
+    pub fn comm(self, name: &Comm) -> Cow<'_, str> {
+        match self {
+            Self::Json => comm_json(name),
+            Self::Csv => comm(name),
+        }
+    }
+
+    /// Any other string.
+    pub fn text(self, string: &str) -> Cow<'_, str> {
+        match self {
+            Self::Json => Cow::Borrowed(string),
+            Self::Csv => text(string),
+        }
+    }
 }
 
 /// JSON in which no string holds an unsafe character as it is: a terminal may be what reads it.

@@ -14,7 +14,10 @@
 //! | `duration_ns`, `duration_is` | time spent in `old_state`; `"exact"`, `"at_least"`, `"jiffy"`; both null when unknown |
 //! | `pid`, `tid`, `comm`, `process_start` | the owner: process, thread that made the call, its name, start of the process in seconds of `CLOCK_BOOTTIME` (field 22 of /proc/PID/stat, divided by 100); null when unknown |
 //! | `owner_is` | `"caller"`: it made a system call of the socket's own; `"listener"`: nobody has accepted the connection yet, as far as we know, and this is its listener's owner; `"holder"`: found holding a descriptor; null when unknown |
-//! | `uid`, `netns`, `cgroup` | of the socket (`sk_uid`), its network namespace, the owner's cgroup; null when unknown |
+//! | `uid` | of the socket (`sk_uid`); null when unknown |
+//! | `netns`, `netns_name` | inode of the network namespace, its name where it has one |
+//! | `cgroup` | path of the owner's cgroup; null when unknown |
+//! | `runtime`, `container`, `pod`, `unit` | what the path tells: `"docker"`, `"containerd"`, `"cri-o"`, `"podman"` or `"lxc"`, the container's id, the pod's uid, the systemd unit; null when it tells nothing |
 //! | `closed_by` | `"local"`, `"remote"` or null |
 //! | `end_cause` | on `-> CLOSE`: why; null otherwise, and for a listener |
 //! | `origin` | `"observed"`, `"seeded"` or `"inferred"` |
@@ -34,8 +37,12 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{Audit, LineFormat, Moment, Notice, SCHEMA_VERSION, Summary, SynCookies, escape, rfc3339};
-use crate::model::{Connection, Dwell, Held, Observation, Owner, SocketKey, TcpState};
+use super::{
+    Audit, LineFormat, Moment, Names, Notice, SCHEMA_VERSION, Summary, SynCookies,
+    escape::{self, Medium},
+    rfc3339,
+};
+use crate::model::{Connection, Dwell, Held, Observation};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -88,7 +95,12 @@ pub(super) struct TransitionFields<'a> {
     owner_is: Option<&'static str>,
     uid: Option<u32>,
     netns: Option<NonZeroU32>,
-    cgroup: Option<&'a str>,
+    netns_name: Option<Cow<'a, str>>,
+    cgroup: Option<Cow<'a, str>>,
+    runtime: Option<&'static str>,
+    container: Option<Cow<'a, str>>,
+    pod: Option<Cow<'a, str>>,
+    unit: Option<Cow<'a, str>>,
     closed_by: Option<&'static str>,
     end_cause: Option<&'static str>,
     origin: &'static str,
@@ -96,14 +108,12 @@ pub(super) struct TransitionFields<'a> {
 }
 
 impl<'a> TransitionFields<'a> {
-    /// `escape` makes the owner's name fit for the format.
-    pub(super) fn new(
-        at: Moment,
-        observed: &'a Observation,
-        escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
-    ) -> Self {
+    pub(super) fn new(at: Moment, observed: &'a Observation, names: &'a Names, medium: Medium) -> Self {
         let Observation { transition, connection, dwell, owner, reset_reason } = observed;
         let Connection { local, remote, role, netns, closed_by, end_cause, origin, .. } = connection;
+        let cgroup = names.cgroup.as_deref();
+        let workload = cgroup.map(|cgroup| &cgroup.workload);
+        let container = workload.and_then(|workload| workload.container.as_ref());
         Self {
             kind: "transition",
             schema_version: SCHEMA_VERSION,
@@ -111,7 +121,7 @@ impl<'a> TransitionFields<'a> {
             ts_ns: transition.ts.0,
             cookie: transition.key.cookie(),
             family: connection.family.number(),
-            protocol: protocol(connection),
+            protocol: if connection.mptcp { "mptcp" } else { "tcp" },
             laddr: local.addr,
             lport: local.port,
             raddr: remote.addr,
@@ -122,13 +132,18 @@ impl<'a> TransitionFields<'a> {
             duration_ns: dwell.map(Dwell::ns),
             duration_is: dwell.map(Dwell::kind),
             pid: owner.map(|owner| owner.task.pid),
-            comm: owner.as_ref().map(|owner| escape(&owner.task.comm)),
+            comm: owner.as_ref().map(|owner| medium.comm(&owner.task.comm)),
             tid: owner.map(|owner| owner.task.tid),
             process_start: owner.and_then(|owner| owner.task.started).map(|start| Hundredths(start.ticks())),
             owner_is: owner.map(|owner| owner.is.name()),
             uid: connection.uid(),
             netns: *netns,
-            cgroup: None,
+            netns_name: names.netns.as_ref().map(|name| medium.text(&name.text)),
+            cgroup: cgroup.map(|cgroup| medium.text(&cgroup.path)),
+            runtime: container.and_then(|container| container.runtime).map(crate::model::Runtime::name),
+            container: container.map(|container| medium.text(&container.id)),
+            pod: workload.and_then(|workload| workload.pod.as_deref()).map(|pod| medium.text(pod)),
+            unit: workload.and_then(|workload| workload.unit.as_deref()).map(|unit| medium.text(unit)),
             closed_by: closed_by.map(crate::model::ClosedBy::name),
             end_cause: end_cause.map(crate::model::EndCause::name),
             origin: origin.name(),
@@ -136,45 +151,21 @@ impl<'a> TransitionFields<'a> {
         }
     }
 
-    /// A closed socket that is held, as a stay in CLOSE that goes on.
+    /// A closed socket that is held, as a stay in CLOSE that goes on: `observed` is what [`Held::observation`] makes of it.
     pub(super) fn held(
         at: Moment,
-        key: SocketKey,
-        held: &'a Held,
-        owner: Option<&'a Owner>,
-        escape: impl Fn(&'a crate::model::Comm) -> Cow<'a, str>,
+        observed: &'a Observation,
+        held: &Held,
+        names: &'a Names,
+        medium: Medium,
     ) -> Self {
-        let Connection { local, remote, role, netns, closed_by, end_cause, origin, .. } = &held.connection;
         Self {
             kind: "held",
-            schema_version: SCHEMA_VERSION,
-            ts: rfc3339(at.unix_ns),
             ts_ns: at.ktime.0,
-            cookie: key.cookie(),
-            family: held.connection.family.number(),
-            protocol: protocol(&held.connection),
-            laddr: local.addr,
-            lport: local.port,
-            raddr: remote.addr,
-            rport: remote.port,
-            role: role.map(crate::model::Role::name),
-            old_state: TcpState::Close.name(),
-            new_state: TcpState::Close.name(),
             duration_ns: at.ktime.since(held.since),
             // A record that was lost may have been its end.
             duration_is: (!held.is_doubtful).then_some("exact"),
-            pid: owner.map(|owner| owner.task.pid),
-            comm: owner.as_ref().map(|owner| escape(&owner.task.comm)),
-            tid: owner.map(|owner| owner.task.tid),
-            process_start: owner.and_then(|owner| owner.task.started).map(|start| Hundredths(start.ticks())),
-            owner_is: owner.map(|owner| owner.is.name()),
-            uid: held.connection.uid(),
-            netns: *netns,
-            cgroup: None,
-            closed_by: closed_by.map(crate::model::ClosedBy::name),
-            end_cause: end_cause.map(crate::model::EndCause::name),
-            origin: origin.name(),
-            reset_reason: None,
+            ..Self::new(at, observed, names, medium)
         }
     }
 }
@@ -187,10 +178,6 @@ impl Serialize for Hundredths {
         #[expect(clippy::cast_precision_loss, reason = "2^52 hundredths are a million years")]
         serializer.serialize_f64(self.0 as f64 / 100.0)
     }
-}
-
-fn protocol(connection: &Connection) -> &'static str {
-    if connection.mptcp { "mptcp" } else { "tcp" }
 }
 
 /// What every object that is no transition begins with.
@@ -230,8 +217,8 @@ impl<W: Write> LineFormat for Json<W> {
         Ok(())
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
-        self.object(&TransitionFields::new(at, observed, escape::comm_json))
+    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()> {
+        self.object(&TransitionFields::new(at, observed, names, Medium::Json))
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
@@ -247,8 +234,9 @@ impl<W: Write> LineFormat for Json<W> {
                     SynCookiesFields { netns: *netns, sent: *sent, received: *received, failed: *failed };
                 self.other("syncookies", at, fields)
             }
-            Notice::Held(key, held, owner) => {
-                self.object(&TransitionFields::held(at, *key, held, owner.as_ref(), escape::comm_json))
+            Notice::Held(key, held, owner, names) => {
+                let observed = held.observation(*key, *owner);
+                self.object(&TransitionFields::held(at, &observed, held, names, Medium::Json))
             }
         }
     }

@@ -3,6 +3,7 @@
 mod csv;
 pub mod escape;
 mod json;
+mod names;
 mod notice;
 mod summary;
 mod text;
@@ -12,6 +13,7 @@ use std::io;
 pub use self::{
     csv::Csv,
     json::Json,
+    names::{Nameless, Names, Naming},
     notice::{Audit, Notice, SynCookies},
     summary::Summary,
     text::{Text, TextOptions},
@@ -37,7 +39,11 @@ pub trait LineFormat {
     /// What comes first, once.
     fn begin(&mut self) -> io::Result<()>;
     /// A connection changed its state.
-    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()>;
+    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()>;
+    /// Whether names are of interest.
+    fn wants_names(&self) -> bool {
+        true
+    }
     /// Anything else.
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()>;
     /// The end. Formats for people leave the summary to standard error and write nothing.

@@ -2,10 +2,11 @@
 
 use std::num::NonZeroU32;
 
+use super::Names;
 use crate::model::{Held, Lost, Owner, SocketKey};
 
 /// A line that is no transition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Notice<'a> {
     /// Records were lost.
     Lost(&'a Lost),
@@ -14,7 +15,7 @@ pub enum Notice<'a> {
     /// The kernel has answered SYNs with cookies.
     SynCookies(SynCookies),
     /// At the end of tracing: a closed socket that a descriptor still holds.
-    Held(SocketKey, &'a Held, Option<Owner>),
+    Held(SocketKey, &'a Held, Option<Owner>, Names),
 }
 
 /// What an audit has shown.

@@ -9,8 +9,11 @@ use std::{
 use anstyle::{AnsiColor, Color, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Audit, LineFormat, Moment, Notice, Summary, SynCookies, escape};
-use crate::model::{ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Owner, OwnerIs, Role, TcpState};
+use super::{Audit, LineFormat, Moment, Names, Notice, Summary, SynCookies, escape};
+use crate::model::{
+    Cgroup, ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Owner, OwnerIs, Role, Runtime, TcpState,
+    Workload,
+};
 
 /// How the lines look.
 #[derive(Clone, Debug)]
@@ -79,6 +82,25 @@ fn name(owner: Owner) -> String {
     if owner.is == OwnerIs::Listener { format!("({comm})") } else { comm.into_owned() }
 }
 
+/// A namespace by its name, where somebody has given it one.
+fn namespace(netns: Option<NonZero<u32>>, names: &Names) -> String {
+    let given = names.netns.as_ref().filter(|name| name.is_given);
+    given.map_or_else(|| known(netns), |name| escape::word(&name.text).into_owned())
+}
+
+/// What a cgroup is for those who run things in it: the container, the unit, or its path.
+fn workload(cgroup: &Cgroup) -> String {
+    let name = match &cgroup.workload {
+        Workload { container: Some(container), .. } => {
+            let runtime = container.runtime.map_or("container", Runtime::name);
+            format!("{runtime}:{}", container.short_id())
+        }
+        Workload { unit: Some(unit), .. } => unit.clone(),
+        _ => cgroup.path.clone(),
+    };
+    escape::word(&name).into_owned()
+}
+
 #[expect(clippy::cast_precision_loss, reason = "2^52 ns are 52 days, then microseconds are lost")]
 fn seconds_since(since: KtimeNs, at: Moment) -> f64 {
     at.ktime.since(since).unwrap_or(0) as f64 / 1e9
@@ -116,14 +138,18 @@ impl<W: Write> LineFormat for Text<W> {
         if self.options.wide {
             write!(
                 self.out,
-                " {:<6} {:<6} {:<12} {:>10} {:>10} {:>8} {:<8}",
+                " {:<6} {:<6} {:<12} {:>10} {:>10} {:>8} {:<8} WORKLOAD",
                 "ROLE", "CLOSER", "CAUSE", "UID", "NETNS", "COOKIE", "ORIGIN"
             )?;
         }
         writeln!(self.out)
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation) -> io::Result<()> {
+    fn wants_names(&self) -> bool {
+        self.options.wide
+    }
+
+    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()> {
         let Observation { transition, connection, dwell, owner, .. } = observed;
         let width = self.address_width();
         let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
@@ -147,15 +173,16 @@ impl<W: Write> LineFormat for Text<W> {
         if self.options.wide {
             write!(
                 self.out,
-                " {:<6} {:<6} {:<12} {:>10} {:>10} {:>8} {:<8}",
+                " {:<6} {:<6} {:<12} {:>10} {:>10} {:>8} {:<8} {}",
                 known(connection.role.map(Role::name)),
                 known(connection.closed_by.map(ClosedBy::name)),
                 known(connection.end_cause.map(EndCause::name)),
                 known(connection.uid()),
-                known(connection.netns),
+                namespace(connection.netns, names),
                 // As `ss -e` shows it after `sk:`.
                 known(transition.key.cookie().map(NonZero::get).map(|cookie| format!("{cookie:x}"))),
                 connection.origin.name(),
+                known(names.cgroup.as_deref().map(workload)),
             )?;
         }
         writeln!(self.out)
@@ -183,7 +210,7 @@ impl<W: Write> LineFormat for Text<W> {
                 "half-open connections that cannot be seen: {sent} SYNs were answered with cookies in netns {netns} \
                  ({received} valid cookies came back, {failed} invalid ones)"
             ),
-            Notice::Held(_, held, owner) => {
+            Notice::Held(_, held, owner, _) => {
                 let connection = &held.connection;
                 writeln!(
                     self.out,

@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, StateMask, TcpExt};
 use crate::{
-    model::KtimeNs,
-    source::{clock, holders::Holders},
+    model::{KtimeNs, NetnsName},
+    source::{clock, holders::Holders, netns_names::NetnsNames},
 };
 
 /// Requests that may wait; whoever asks faster than the kernel answers is told so.
@@ -79,6 +79,8 @@ pub struct DiagReply {
     pub namespaces: Vec<NonZeroU32>,
     /// The sockets, each once.
     pub sockets: Vec<DiagSocket>,
+    /// Names of the namespaces that were read, where they have any and counters were asked for.
+    pub names: Vec<(NonZeroU32, NetnsName)>,
     /// Who holds the sockets that have a descriptor.
     pub holders: Holders,
     /// What the kernel counts in each namespace.
@@ -142,14 +144,15 @@ impl DiagWorker {
 fn serve(requests: &Receiver<DiagRequest>, mut reply: Box<dyn FnMut(DiagReply) + Send>) {
     // It is alive as long as we are, so that its client may stay open.
     let mut own = None;
+    let mut names = NetnsNames::new();
     while let Ok(request) = requests.recv() {
-        reply(answer(&request, &mut own));
+        reply(answer(&request, &mut own, &mut names));
     }
 }
 
 /// Reads the namespaces one after the other. A client of another namespace is closed at once: an open one would keep
 /// the namespace, and with it the time-wait sockets that we watch, alive when its last process has gone.
-fn answer(request: &DiagRequest, own: &mut Option<DiagClient>) -> DiagReply {
+fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut NetnsNames) -> DiagReply {
     let mut reply = DiagReply {
         tag: request.tag,
         states: request.states,
@@ -157,6 +160,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>) -> DiagReply {
         ended: KtimeNs(0),
         namespaces: Vec::new(),
         sockets: Vec::new(),
+        names: Vec::new(),
         holders: Holders::default(),
         counters: Vec::new(),
         errors: Vec::new(),
@@ -189,6 +193,10 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>) -> DiagReply {
     }
     reply.note_absent(&request.scope);
     reply.ended = clock::now();
+    if request.with_counters {
+        let named = |netns: &NonZeroU32| Some((*netns, names.name(*netns)?));
+        reply.names = reply.namespaces.iter().filter_map(named).collect();
+    }
     if request.with_holders {
         let inodes = reply.sockets.iter().filter_map(|socket| socket.inode).collect();
         reply.holders = Holders::find(&inodes).unwrap_or_else(|error| {
