@@ -110,10 +110,31 @@ pub mod timer_action {
     pub const EXPIRE: u8 = 3;
 }
 
+/// The filter of the kernel half: how its maps are laid out. Which conditions there are is set at load.
+pub mod filter {
+    /// Bits of conditions, and places in the maps: our side.
+    pub const LOCAL: u32 = 0;
+    /// The peer's side.
+    pub const REMOTE: u32 = 1;
+    /// The service's port, on either side.
+    pub const SERVICE: u32 = 2;
+    /// Ports are bits of 64-bit words; the words of a side begin at its number times this.
+    pub const PORT_WORDS: u32 = 65_536 / 64;
+    /// A network or an address: side, 4 or 6, and the address as it stands in the socket, a v4 one in the first word; a
+    /// v4-mapped address is v4. A prefix has 64 bits more than the network's.
+    pub type NetworkKey = [u32; 6];
+    /// Bits that a prefix has before those of the address.
+    pub const PREFIX_BEFORE: u32 = 64;
+    /// Words that a candidate has for the program that only decides: addresses, then the rest.
+    pub const TEST_ARGUMENTS: usize = 7;
+}
+
 /// Entries of the per-CPU array of lost records: of [`KIND_TRANSITION`].
 pub const LOST_RECORDS: u32 = 0;
 /// Entries of the per-CPU array of lost records: of [`KIND_TRANSITION_BACKUP`].
 pub const LOST_BACKUPS: u32 = 1;
+/// Entries of the same array: not lost, but not asked for, and seen by the second program only.
+pub const UNWANTED_BACKUPS: u32 = 2;
 
 /// Bits of [`RawRecord::known`]: which fields the kernel half could fill. A field whose bit is clear is zero
 /// and means "unknown".

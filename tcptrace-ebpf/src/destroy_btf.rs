@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcptrace_common::{KIND_DESTROY, RawRecord, known};
 
-use crate::{emit, sock::Sock, state_btf};
+use crate::{emit, filter, sock::Sock, state_btf};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_btf(ctx: BtfTracePointContext) -> i32 {
@@ -19,6 +19,9 @@ fn destroy_btf(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let state = sk.state();
+    if filter::is_on() && !filter::candidate(sk).is_wanted() {
+        return 0;
+    }
     emit::record(&RawRecord {
         ts_ns: emit::now_ns(),
         cookie,

@@ -15,7 +15,7 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// Records that found the ring full, per CPU, with an entry for each kind.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(3, 0);
 
 /// Puts one record into the ring, or counts it as lost. Returns whether it was put.
 #[inline(always)]
@@ -33,19 +33,25 @@ pub(crate) fn mini(record: &RawMini) -> bool {
 #[inline(always)]
 fn put<T: Copy + 'static>(record: &T, entry: u32) -> bool {
     let Some(mut slot) = EVENTS.reserve::<T>(0) else {
-        if let Some(lost) = LOST.get_ptr_mut(entry) {
-            // Atomic, because before Linux 6.1 a program can be entered again by an interrupt while it runs, and several
-            // programs share an entry. Rust has no atomic addition for this target.
-            // SAFETY: a valid, aligned entry of the map, of 8 bytes.
-            unsafe {
-                asm!("lock *(u64 *)({lost} + 0) += {one}", lost = in(reg) lost, one = in(reg) 1_u64);
-            }
-        }
+        count(entry);
         return false;
     };
     slot.write(*record);
     slot.submit(0);
     true
+}
+
+/// Adds one to an entry of [`LOST`].
+#[inline(always)]
+pub(crate) fn count(entry: u32) {
+    if let Some(lost) = LOST.get_ptr_mut(entry) {
+        // Atomic, because before Linux 6.1 a program can be entered again by an interrupt while it runs, and several
+        // programs share an entry. Rust has no atomic addition for this target.
+        // SAFETY: a valid, aligned entry of the map, of 8 bytes.
+        unsafe {
+            asm!("lock *(u64 *)({lost} + 0) += {one}", lost = in(reg) lost, one = in(reg) 1_u64);
+        }
+    }
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.

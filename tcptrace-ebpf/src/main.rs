@@ -22,6 +22,8 @@ mod emit;
 #[cfg(target_arch = "bpf")]
 mod fentry;
 #[cfg(target_arch = "bpf")]
+mod filter;
+#[cfg(target_arch = "bpf")]
 mod minis;
 #[cfg(target_arch = "bpf")]
 mod resets_btf;

@@ -7,12 +7,16 @@ use tcptrace_common::{
 
 use crate::{
     emit,
+    filter::{self, Candidate},
     sock::{Mini, Timer, jiffies},
 };
 
 /// Reports a time-wait socket.
 #[inline(always)]
 pub(crate) fn time_wait(tw: &Mini, action: u8, timer: Option<Timer>) {
+    if !filter::wants_time_wait() || filter::is_on() && !candidate(tw).is_wanted() {
+        return;
+    }
     let stamp = tw.entry_stamp();
     let left = timer.map(|timer| timer.expires().wrapping_sub(jiffies()).cast_signed());
     emit::mini(&RawMini {
@@ -31,6 +35,9 @@ pub(crate) fn time_wait(tw: &Mini, action: u8, timer: Option<Timer>) {
 /// Reports a request socket.
 #[inline(always)]
 pub(crate) fn request(request: &Mini, action: u8) {
+    if !filter::wants_requests() || filter::is_on() && !candidate(request).is_wanted() {
+        return;
+    }
     // Whether it was acknowledged is of interest at its end only.
     let is_acked = action == timer_action::EXPIRE && request.is_acked();
     emit::mini(&RawMini {
@@ -41,6 +48,19 @@ pub(crate) fn request(request: &Mini, action: u8) {
         flags: if is_acked { flags::ACKED } else { 0 },
         ..common(request, action)
     });
+}
+
+#[inline(always)]
+fn candidate(mini: &Mini) -> Candidate {
+    Candidate {
+        family: mini.family(),
+        laddr: mini.local_address(),
+        raddr: mini.remote_address(),
+        lport: mini.local_port(),
+        rport: mini.remote_port(),
+        netns: mini.netns(),
+        is_listener: false,
+    }
 }
 
 #[inline(always)]

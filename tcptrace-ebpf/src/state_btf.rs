@@ -17,10 +17,17 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tcptrace_common::{
-    KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, current_is_owner, flags, known, tcp_state,
+    KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawRecord, UNWANTED_BACKUPS, current_is_owner, flags, known,
+    tcp_state,
 };
 
-use crate::{emit, settings, sock::Sock, task::Task};
+use crate::{
+    emit,
+    filter::{self, Candidate},
+    settings,
+    sock::Sock,
+    task::Task,
+};
 
 /// A transition that `state_btf` has taken.
 #[repr(C)]
@@ -120,7 +127,18 @@ impl Change {
         let Self { sk, old, new, protocol, is_orphan } = *self;
         let family = sk.family();
         let (laddr, raddr) = sk.addresses(family);
-        let rport = sk.remote_port();
+        let (lport, rport) = (sk.local_port(new), sk.remote_port());
+        let netns = sk.netns();
+        let is_listener = Candidate::is_listener(old, new);
+        let candidate = Candidate { family, laddr, raddr, lport, rport, netns, is_listener };
+        let is_wanted = filter::wants_transition(old, new)
+            && (!filter::is_on() || filter::was_undecided(old) || candidate.is_wanted());
+        if !is_wanted {
+            if kind == KIND_TRANSITION_BACKUP {
+                emit::count(UNWANTED_BACKUPS);
+            }
+            return;
+        }
         let is_child = old == tcp_state::LISTEN && new == tcp_state::SYN_RECV;
         let is_newborn = settings::have_cookie() && is_child && rport == 0;
         let have_cookie = settings::have_cookie() && !is_newborn;
@@ -136,9 +154,9 @@ impl Change {
             cgroup: task.cgroup,
             laddr,
             raddr,
-            netns: sk.netns(),
+            netns,
             uid: sk.uid(),
-            lport: sk.local_port(new),
+            lport,
             rport,
             family,
             protocol,

@@ -7,7 +7,13 @@ use aya_ebpf::{Global, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::debug;
 use tcptrace_common::{AF_INET6, KIND_TRANSITION, RawRecord, current_is_owner, known};
 
-use crate::{emit, settings, sock::context_field, task::Task};
+use crate::{
+    emit,
+    filter::{self, Candidate},
+    settings,
+    sock::context_field,
+    task::Task,
+};
 
 /// Declares offsets into the tracepoint's record that user space sets at load.
 macro_rules! fields {
@@ -55,6 +61,14 @@ fn try_state_classic(ctx: &TracePointContext) -> Option<()> {
     } else {
         ([context_field(ctx, &FMT_SADDR)?, 0, 0, 0], [context_field(ctx, &FMT_DADDR)?, 0, 0, 0])
     };
+    let (lport, rport) = (context_field(ctx, &FMT_SPORT)?, context_field(ctx, &FMT_DPORT)?);
+    let is_listener = Candidate::is_listener(old, new);
+    let candidate = Candidate { family, laddr, raddr, lport, rport, netns: 0, is_listener };
+    if !filter::wants_transition(old, new)
+        || filter::is_on() && !filter::was_undecided(old) && !candidate.is_wanted()
+    {
+        return Some(());
+    }
     let is_owner = current_is_owner(old, new);
     let task = if is_owner { Task::current() } else { Task::NONE };
     let put = emit::record(&RawRecord {
@@ -69,8 +83,8 @@ fn try_state_classic(ctx: &TracePointContext) -> Option<()> {
         raddr,
         netns: 0,
         uid: 0,
-        lport: context_field(ctx, &FMT_SPORT)?,
-        rport: context_field(ctx, &FMT_DPORT)?,
+        lport,
+        rport,
         family,
         protocol,
         sk_err: 0,

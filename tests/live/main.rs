@@ -10,6 +10,7 @@ mod filters;
 mod half_open;
 mod harness;
 mod held;
+mod kernel_filter;
 mod load;
 mod machine;
 mod netns;
@@ -74,6 +75,8 @@ const TESTS: &[(&str, Test)] = &[
     ("filters::addresses_and_families", filters::addresses_and_families),
     ("filters::states", filters::states),
     ("filters::owners", filters::owners),
+    ("kernel_filter::decides_as_the_model", kernel_filter::decides_as_the_model),
+    ("kernel_filter::the_rest_costs_nothing", kernel_filter::the_rest_costs_nothing),
     ("output::rows_arrive_while_it_runs", output::rows_arrive_while_it_runs),
     ("output::duration_ends_it", output::duration_ends_it),
     ("output::closed_pipe_ends_it_quietly", output::closed_pipe_ends_it_quietly),

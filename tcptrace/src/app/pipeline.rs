@@ -1,6 +1,6 @@
 //! The way of an event through model and output: one for live, replayed and synthetic events.
 
-use std::{io, num::NonZeroU32};
+use std::{borrow::Cow, io, num::NonZeroU32};
 
 use crate::{
     model::{
@@ -95,7 +95,7 @@ impl Pipeline {
 
     /// Takes in what was open before the start, see [`Table::seed`].
     pub fn seed(&mut self, sampled: &[Sampled]) {
-        self.table.seed(sampled);
+        self.table.seed(&self.wanted(sampled));
     }
 
     /// Holds the table against the kernel's own, see [`Table::heal`]. Returns how many connections were put right.
@@ -105,7 +105,8 @@ impl Pipeline {
     /// The output cannot be written.
     pub fn heal(&mut self, look: &Look<'_>) -> io::Result<u64> {
         self.correct(look.sampled, &[])?;
-        let drifts = self.table.heal(look);
+        let sampled = self.wanted(look.sampled);
+        let drifts = self.table.heal(&Look { sampled: &sampled, ..*look });
         for drift in &drifts {
             tracing::info!("put right: {drift}");
         }
@@ -132,7 +133,8 @@ impl Pipeline {
     ///
     /// The output cannot be written.
     pub fn resample(&mut self, look: &Look<'_>) -> io::Result<()> {
-        self.tell(|table, tell| table.resample(look, tell))?;
+        let sampled = self.wanted(look.sampled).into_owned();
+        self.tell(|table, tell| table.resample(&Look { sampled: &sampled, ..*look }, tell))?;
         self.format.flush()
     }
 
@@ -176,12 +178,27 @@ impl Pipeline {
         self.format.notice(self.moment(at), notice)
     }
 
+    /// Of what was seen in the kernel's tables, what is or may become of interest.
+    fn wanted<'a>(&self, sampled: &'a [Sampled]) -> Cow<'a, [Sampled]> {
+        if self.filter.is_decidable_early() {
+            let wanted = sampled.iter().filter(|socket| self.filter.may_want_sampled(socket));
+            Cow::Owned(wanted.copied().collect())
+        } else {
+            Cow::Borrowed(sampled)
+        }
+    }
+
     /// Lets the table work and writes what it tells, as far as it is asked for.
     fn tell(&mut self, work: impl FnOnce(&mut Table, &mut dyn FnMut(&Observation))) -> io::Result<()> {
         let mut result = Ok(());
         let (started, wall_clock) = (self.started, self.wall_clock);
         let wants_names = self.filter.cgroup.is_some() || self.format.wants_names();
+        let forgets = self.filter.is_decidable_early();
+        let mut unwanted = Vec::new();
         work(&mut self.table, &mut |observed| {
+            if forgets && !self.filter.may_want_more(&observed.connection) {
+                unwanted.push(observed.transition.key);
+            }
             if result.is_err() {
                 return;
             }
@@ -196,6 +213,9 @@ impl Pipeline {
                 result = self.format.transition(at, observed, &names);
             }
         });
+        for key in unwanted {
+            self.table.forget(key);
+        }
         result
     }
 

@@ -24,7 +24,7 @@ use crate::{
         Batch,
         cgroups::Cgroups,
         clock::{self, WallClock},
-        live::Live,
+        live::{Live, Settings},
         netns_names,
     },
 };
@@ -51,8 +51,9 @@ async fn trace(watch: &Watch) -> Result<()> {
     let mut stop = Stop::prepare().context("cannot catch signals")?;
     let mut cgroups = Cgroups::new();
     let filter = filter(watch, &mut cgroups)?;
+    let settings = Settings { filter: filter.clone(), ..watch.settings.clone() };
     let survey = Survey::start();
-    let mut live = Live::open(&watch.settings)?;
+    let mut live = Live::open(&settings)?;
     stop.after(watch.duration);
     let mut pipeline =
         Pipeline::begin(live.started(), watch.limits, filter, format(watch), WallClock::read())
@@ -128,7 +129,7 @@ async fn trace(watch: &Watch) -> Result<()> {
 
 /// The filter with what only this host knows: its network namespaces and cgroups.
 fn filter(watch: &Watch, cgroups: &mut Cgroups) -> Result<Filter> {
-    let mut filter = watch.filter.clone();
+    let mut filter = watch.settings.filter.clone();
     if !watch.places.netns.is_empty() {
         let inodes = watch.places.netns.iter().map(|word| netns_names::resolve(word));
         filter.netns = Some(inodes.collect::<Result<_, _>>().context("--netns")?);

@@ -9,7 +9,7 @@ use super::{
     values,
 };
 use crate::{
-    model::{Filter, Limits},
+    model::Limits,
     source::live::{AcceptChoice, HookChoice, LifecycleChoice, Settings},
 };
 
@@ -136,8 +136,6 @@ enum HookArg {
 /// What it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// Which transitions are asked for.
-    pub filter: Filter,
     /// Conditions of the filter that only the host knows the meaning of.
     pub places: Places,
     /// Format of the lines.
@@ -165,7 +163,6 @@ impl WatchArgs {
     pub fn meaning(self, verbose: u8) -> Watch {
         let (filter, places) = self.selection.meaning();
         Watch {
-            filter,
             places,
             output: self.output,
             color: self.color,
@@ -195,6 +192,7 @@ impl WatchArgs {
                     AcceptArg::Syscall => AcceptChoice::Syscall,
                     AcceptArg::Off => AcceptChoice::Off,
                 },
+                filter,
                 mptcp: self.mptcp,
                 kernel_log: verbose >= 2,
             },

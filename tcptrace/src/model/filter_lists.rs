@@ -44,6 +44,11 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
 pub struct PortList(Vec<RangeInclusive<u16>>);
 
 impl PortList {
+    /// All ranges.
+    pub fn ranges(&self) -> &[RangeInclusive<u16>] {
+        &self.0
+    }
+
     /// Whether the port is in the list. A port that is not known yet cannot be decided: it is.
     pub fn may_contain(&self, port: Option<NonZeroU16>) -> bool {
         port.is_none_or(|port| self.0.iter().any(|range| range.contains(&port.get())))
@@ -94,6 +99,11 @@ impl FromStr for PidList {
 pub struct NetworkList(Vec<IpNet>);
 
 impl NetworkList {
+    /// All networks.
+    pub fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
     /// Whether the address is in one of the networks. One that is not known yet cannot be decided: it is.
     pub fn may_contain(&self, addr: Option<IpAddr>) -> bool {
         addr.is_none_or(|addr| self.0.iter().any(|network| network.contains(&addr)))
@@ -143,24 +153,53 @@ impl FromStr for CommList {
 
 /// A set of TCP states: `CLOSE_WAIT,time-wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateSet(u16);
+pub struct StateSet {
+    states: u16,
+    /// The states from which one of them can be reached, or that are one of them.
+    before: u16,
+}
 
 impl StateSet {
+    fn new(states: u16) -> Self {
+        let mut before = states;
+        loop {
+            let leads_there = |old: &TcpState| {
+                // In CLOSE nothing follows but a new life.
+                *old != TcpState::Close
+                    && TcpState::ALL.iter().any(|new| before & bit(*new) != 0 && old.leads_to(*new))
+            };
+            let more = TcpState::ALL.into_iter().filter(leads_there).fold(before, |set, old| set | bit(old));
+            if more == before {
+                return Self { states, before };
+            }
+            before = more;
+        }
+    }
+
     /// Whether the state is in the set.
     pub const fn contains(self, state: TcpState) -> bool {
-        self.0 & (1 << state.raw()) != 0
+        self.states & bit(state) != 0
     }
+
+    /// Whether a socket in this state is in the set, or can get there before a new life begins.
+    pub const fn is_within_reach(self, state: TcpState) -> bool {
+        self.before & bit(state) != 0
+    }
+}
+
+const fn bit(state: TcpState) -> u16 {
+    1 << state.raw()
 }
 
 impl FromStr for StateSet {
     type Err = ListError;
 
     fn from_str(list: &str) -> Result<Self, ListError> {
-        let mut set = Self(0);
+        let mut states = 0;
         for item in items(list) {
-            set.0 |= 1 << item.parse::<TcpState>()?.raw();
+            states |= bit(item.parse::<TcpState>()?);
         }
-        Ok(set)
+        Ok(Self::new(states))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod held;
 mod listeners;
 pub mod owner;
 mod pending;
+pub mod prefilter;
 mod resample;
 pub mod sample;
 pub mod state;
@@ -33,6 +34,7 @@ pub use self::{
     heal::{Drift, Look},
     held::Held,
     owner::{Owner, OwnerIs},
+    prefilter::Candidate,
     sample::{Sampled, SampledKind},
     state::TcpState,
     table::{Counters, Limits, Observation, Sees, Table},

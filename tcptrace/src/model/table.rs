@@ -417,6 +417,20 @@ impl Table {
         self.make_room(now);
     }
 
+    /// A connection is not asked for, nor what may become of it: as if it had never been told of.
+    pub fn forget(&mut self, key: SocketKey) {
+        if let Some(connection) = self.live.remove(&key) {
+            self.forget_request(key, &connection);
+            self.orphans.remove(&key);
+            self.pending.forget(key);
+            self.counters.opened -= 1;
+        } else if self.closed.remove(&key).is_some() {
+            self.counters.closed -= 1;
+            self.counters.opened -= 1;
+        }
+        self.note_let_go(key);
+    }
+
     /// Remembers a connection that has ended.
     pub(super) fn insert_closed(&mut self, key: SocketKey, connection: Connection) {
         self.counters.closed += 1;

@@ -2,6 +2,7 @@
 
 mod accepts;
 mod error;
+mod filter;
 mod format;
 mod kallsyms;
 mod lifecycle;
@@ -17,10 +18,13 @@ mod types;
 pub use self::{
     accepts::{AcceptChoice, AcceptWay, Accepts},
     error::{BtfProblem, OpenError},
+    filter::KernelFilter,
     format::FormatError,
     lifecycle::{Lifecycle, LifecycleChoice, Way},
     ring::Live,
 };
+
+use crate::model::Filter;
 
 /// Which hook to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +85,8 @@ pub struct Settings {
     pub lifecycle: LifecycleChoice,
     /// How to learn who accepts a connection.
     pub accept: AcceptChoice,
+    /// What is asked for: the kernel half leaves out what it can.
+    pub filter: Filter,
     /// Report MPTCP-level sockets too.
     pub mptcp: bool,
     /// Pass the kernel half's own diagnostics on to the log.

@@ -12,7 +12,7 @@ use super::{
     AcceptChoice, Accepts, Hook, HookChoice, Lifecycle, LifecycleChoice, Settings, Way,
     accepts::AcceptLadder,
     error::{BtfProblem, OpenError},
-    format,
+    filter, format,
     lifecycle::{Ladder, TIMERS},
     misses::Misses,
     offsets::Offset,
@@ -20,6 +20,8 @@ use super::{
     tracefs,
     types::{self, Types},
 };
+
+use crate::model::Filter;
 
 /// The committed object, `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/tcptrace.bpf.o");
@@ -217,7 +219,9 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
     let (mptcp, have_cookie) = (u8::from(settings.mptcp), u8::from(globals.cookie));
     let has_two_arguments = u8::from(globals.accept_has_two_arguments);
     let log_level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
+    let filter = filter::Constants::of(&settings.filter);
     let mut loader = EbpfLoader::new();
+    filter.set(&mut loader);
     // The object has no relocations against kernel types: offsets come as globals.
     loader
         .btf(None)
@@ -239,7 +243,21 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
     for (name, offset) in &globals.offsets {
         loader.override_global(name, offset, true);
     }
-    loader.load(OBJECT).map_err(|error| OpenError::from_aya("load the BPF object", settings.ring_size, error))
+    let load_error = |error| OpenError::from_aya("load the BPF object", settings.ring_size, error);
+    let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
+    filter::fill(&mut ebpf, &settings.filter)?;
+    Ok(ebpf)
+}
+
+/// The object with a filter and nothing else that it could do.
+pub(super) fn load_filter(filter: &Filter) -> Result<Ebpf, OpenError> {
+    let constants = filter::Constants::of(filter);
+    let mut loader = EbpfLoader::new();
+    constants.set(loader.btf(None));
+    let mut ebpf =
+        loader.load(OBJECT).map_err(|error| OpenError::from_aya("load the BPF object", 0, error))?;
+    filter::fill(&mut ebpf, filter)?;
+    Ok(ebpf)
 }
 
 /// The counter of skipped runs of the program behind `hook`.

@@ -7,7 +7,7 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
-use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS};
+use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS, UNWANTED_BACKUPS};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -210,7 +210,8 @@ impl Live {
         if is_empty && let Some(misses) = &self.misses {
             // The backup's record of a miss comes right after the miss: those of the last time have arrived by now.
             batch.missed = self.missed_before;
-            self.missed_before = misses.read()?.saturating_sub(lost_backups);
+            let seen_or_lost = lost_backups + self.lost(UNWANTED_BACKUPS)?;
+            self.missed_before = misses.read()?.saturating_sub(seen_or_lost);
         }
         Ok(!batch.is_empty())
     }
