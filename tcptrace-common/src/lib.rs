@@ -64,6 +64,10 @@ pub const KIND_RESET_RECEIVED: u8 = 7;
 /// [`RawRecord::kind`]: the task has accepted the socket. Besides it, only `cookie` and `sk` are filled.
 pub const KIND_ACCEPT: u8 = 8;
 
+/// [`RawRecord::kind`]: a process that is asked for has made another one, which is asked for from now on: `pid_tgid` is the
+/// parent's process in the upper half, `sk` the child's process id, `start_ns` the child's start. Nothing else is filled.
+pub const KIND_FORK: u8 = 9;
+
 /// Why the kernel sends a reset: [`RawRecord::detail`] of a [`KIND_RESET_SENT`]. Numbers of our own: those of
 /// `enum sk_rst_reason` (`include/net/rstreason.h`, Linux >= 6.10) move between versions; user space translates them by
 /// name at load. 0 is unknown.
@@ -125,6 +129,8 @@ pub mod filter {
     pub type NetworkKey = [u32; 6];
     /// Bits that a prefix has before those of the address.
     pub const PREFIX_BEFORE: u32 = 64;
+    /// Start of a process, in hundredths of a second, of one whose children alone are asked for.
+    pub const ONLY_CHILDREN: u64 = u64::MAX;
     /// Words that a candidate has for the program that only decides: addresses, then the rest.
     pub const TEST_ARGUMENTS: usize = 7;
 }

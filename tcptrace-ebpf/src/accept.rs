@@ -15,7 +15,7 @@ use aya_ebpf::{
 use tcptrace_common::{IPPROTO_TCP, KIND_ACCEPT, RawRecord, known};
 
 use crate::{
-    emit, settings,
+    emit, filter_owner, settings,
     sock::Sock,
     task::{OpenSocket, Task},
 };
@@ -62,6 +62,9 @@ fn report(cookie: u64, sk: u64, protocol: u16) {
         return;
     }
     let task = Task::current();
+    if filter_owner::is_on() && !filter_owner::wants_owned(cookie, &task, false) {
+        return;
+    }
     emit::record(&RawRecord {
         ts_ns: emit::now_ns(),
         cookie,

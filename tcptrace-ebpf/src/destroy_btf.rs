@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcptrace_common::{KIND_DESTROY, RawRecord, known};
 
-use crate::{emit, filter, sock::Sock, state_btf};
+use crate::{emit, filter, filter_owner, sock::Sock, state_btf};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn destroy_btf(ctx: BtfTracePointContext) -> i32 {
@@ -19,7 +19,7 @@ fn destroy_btf(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let state = sk.state();
-    if filter::is_on() && !filter::candidate(sk).is_wanted() {
+    if filter::is_on() && !filter::candidate(sk).is_wanted() || !filter_owner::wants_socket(cookie) {
         return 0;
     }
     emit::record(&RawRecord {

@@ -24,6 +24,8 @@ mod fentry;
 #[cfg(target_arch = "bpf")]
 mod filter;
 #[cfg(target_arch = "bpf")]
+mod filter_owner;
+#[cfg(target_arch = "bpf")]
 mod minis;
 #[cfg(target_arch = "bpf")]
 mod resets_btf;

@@ -8,13 +8,17 @@ use tcptrace_common::{
 use crate::{
     emit,
     filter::{self, Candidate},
+    filter_owner,
     sock::{Mini, Timer, jiffies},
 };
 
 /// Reports a time-wait socket.
 #[inline(always)]
 pub(crate) fn time_wait(tw: &Mini, action: u8, timer: Option<Timer>) {
-    if !filter::wants_time_wait() || filter::is_on() && !candidate(tw).is_wanted() {
+    if !filter::wants_time_wait()
+        || filter::is_on() && !candidate(tw).is_wanted()
+        || !filter_owner::wants_socket(tw.cookie())
+    {
         return;
     }
     let stamp = tw.entry_stamp();

@@ -24,7 +24,7 @@ use tcptrace_common::{
 use crate::{
     emit,
     filter::{self, Candidate},
-    settings,
+    filter_owner, settings,
     sock::Sock,
     task::Task,
 };
@@ -144,9 +144,23 @@ impl Change {
         let have_cookie = settings::have_cookie() && !is_newborn;
         let is_owner = current_is_owner(old, new);
         let task = if is_owner { Task::current() } else { Task::NONE };
+        let cookie = if have_cookie { sk.cookie() } else { 0 };
+        if filter_owner::is_on() && have_cookie && !is_listener {
+            let is_wanted = if is_owner {
+                filter_owner::wants_owned(cookie, &task, filter_owner::is_birth(old, new))
+            } else {
+                filter_owner::wants_socket(cookie)
+            };
+            if !is_wanted {
+                if kind == KIND_TRANSITION_BACKUP {
+                    emit::count(UNWANTED_BACKUPS);
+                }
+                return;
+            }
+        }
         let put = emit::record(&RawRecord {
             ts_ns: emit::now_ns(),
-            cookie: if have_cookie { sk.cookie() } else { 0 },
+            cookie,
             sk: sk.address(),
             pid_tgid: task.pid_tgid,
             comm: task.comm,

@@ -4,6 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     Global, TASK_COMM_LEN,
+    cty::c_void,
     helpers::{
         bpf_get_current_pid_tgid,
         generated::{
@@ -15,6 +16,10 @@ use aya_ebpf::{
 use crate::sock::{SK_PROTOCOL, SKC_COOKIE, load_typed, offsets, read_at};
 
 offsets! {
+    /// `task_struct.pid`, s32: the thread
+    TASK_PID,
+    /// `task_struct.tgid`, s32: the process
+    TASK_TGID,
     /// `task_struct.group_leader`, pointer
     TASK_GROUP_LEADER,
     /// `task_struct.start_boottime`, u64
@@ -59,6 +64,39 @@ impl Task {
             cgroup: unsafe { bpf_get_current_cgroup_id() },
         }
     }
+}
+
+/// A task that is not the current one.
+pub(crate) struct OtherTask {
+    pub(crate) tgid: u32,
+    pid: u32,
+    /// When it started; when it is a process's first thread, the process.
+    pub(crate) start_ns: u64,
+}
+
+impl OtherTask {
+    /// Whether it is another thread of a process that there was before.
+    #[inline(always)]
+    pub(crate) fn is_thread(&self) -> bool {
+        self.pid != self.tgid
+    }
+}
+
+/// What there is to know of a task.
+///
+/// # Safety
+///
+/// `task` must be a `struct task_struct *` argument of the running BTF-typed program, unchanged.
+#[inline(always)]
+pub(crate) unsafe fn of_task(task: *const c_void) -> OtherTask {
+    let task = task.cast();
+    // SAFETY: see above.
+    let tgid = unsafe { load_typed(task, &TASK_TGID) };
+    // SAFETY: see above.
+    let pid = unsafe { load_typed(task, &TASK_PID) };
+    // SAFETY: see above.
+    let start_ns = unsafe { load_typed(task, &TASK_START_BOOTTIME) };
+    OtherTask { tgid, pid, start_ns }
 }
 
 /// `CLOCK_BOOTTIME` in nanoseconds, of the process and not of the thread.

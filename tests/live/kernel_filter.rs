@@ -22,6 +22,7 @@ use crate::{
     machine,
     netns::{self, unique_port},
     traffic::{Pair, close, read_end},
+    worker::Worker,
 };
 
 /// Few values of each kind, so that filters and sockets meet.
@@ -198,5 +199,101 @@ pub(crate) fn the_rest_costs_nothing() -> Result<()> {
             rows.first().context("no rows")?;
         }
     }
+    Ok(())
+}
+
+/// A load of a process that is not asked for: of its clients nothing is reported, of its listener's children what comes before
+/// they are accepted. The process that is asked for, and what it starts, is whole.
+pub(crate) fn other_processes_cost_little() -> Result<()> {
+    let connections = machine::load(2_000);
+    let addr = std::net::SocketAddr::from(([127, 0, 0, 1], unique_port()));
+    for selects_by_pid in [true, false] {
+        netns::run(|netns| {
+            let mut server = Worker::start("asked-for")?;
+            let pid = server.pid().to_string();
+            let args = if selects_by_pid { ["-p", &pid] } else { ["--comm", "asked-for"] };
+            let tracer = Tracer::start(&[&["--lifecycle", "auto"], &args[..]].concat())?;
+            hammer(connections)?;
+            server.order(&format!("listen {addr}"))?;
+            let client = std::net::TcpStream::connect(addr)?;
+            server.order("accept")?;
+            close(client);
+            server.order("wait")?;
+            server.order("close")?;
+            server.order("stop")?;
+            netns::settle_but_listeners()?;
+            tracer.wait_idle(machine::patience(std::time::Duration::from_secs(30)))?;
+            let capture = tracer.stop()?;
+            let summary = &capture.summary;
+            let events = usize::try_from(summary.get("events")?)?;
+            // Its listener's children: two, and a third where the client closes before it is accepted.
+            ensure!(events < 3 * connections + 100, "{args:?}: {events} events of {connections} connections");
+            let kept = summary.get("live")?.saturating_sub(summary.get("seeded")?);
+            ensure!(kept < 100, "{args:?}: connections are kept: {summary:?}");
+            ensure!(summary.get("lost")? == 0 && summary.get("gaps")? == 0, "{args:?}: {summary:?}");
+            let rows = capture.select(|row| row.netns == Some(netns.inode) && row.is_server_of(addr.port()));
+            let path: Vec<&str> = rows.iter().map(|row| row.new.as_str()).collect();
+            ensure!(
+                path == ["SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"],
+                "{args:?}:\n{}",
+                table(rows)
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// `tcptrace watch -- COMMAND`: its connections, its children's, nobody else's; its exit code.
+pub(crate) fn command() -> Result<()> {
+    let script = "import os,socket,sys\n\
+                  server = socket.create_server(('127.0.0.1', 0))\n\
+                  if os.fork() == 0:\n    \
+                      socket.create_connection(server.getsockname()).close()\n    \
+                      os._exit(0)\n\
+                  peer, _ = server.accept()\n\
+                  peer.recv(1)\n\
+                  peer.close()\n\
+                  os.wait()\n\
+                  print(os.getpid())\n\
+                  sys.exit(7)\n";
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        eprintln!("SKIPPED: kernel_filter::command: no /usr/bin/python3");
+        return Ok(());
+    }
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        let noise = scope.spawn(|| {
+            netns::run(|_| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    hammer(20)?;
+                }
+                Ok(())
+            })
+        });
+        let output = std::process::Command::new(crate::harness::program())
+            .args(["watch", "-o", "json", "--", "/usr/bin/python3", "-c", script])
+            .output();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        noise.join().map_err(|_| anyhow::anyhow!("the noise panicked"))??;
+        Ok::<_, anyhow::Error>(output?)
+    })?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(7), "{:?}: {stderr}", output.status);
+    let pid: u32 = stderr.lines().last().context("no pid")?.parse()?;
+    let rows: Vec<crate::capture::Row> = String::from_utf8(output.stdout)?
+        .lines()
+        .map(|line| Ok(serde_json::from_str::<serde_json::Value>(line)?))
+        .filter(|value| value.as_ref().is_ok_and(|value| value["type"] == "transition"))
+        .map(|value: Result<_>| crate::capture::Row::read(&value?))
+        .collect::<Result<_>>()?;
+    let others: std::collections::BTreeSet<u32> =
+        rows.iter().filter_map(|row| row.pid).filter(|of| *of != pid).collect();
+    ensure!(others.len() == 1, "the command {pid}, its child, and others: {others:?}\n{}", table(&rows));
+    ensure!(rows.iter().all(|row| row.pid.is_some()), "{}", table(&rows));
+    // A listener; a server's side to its end; a client's to TIME_WAIT.
+    let count = |new: &str| rows.iter().filter(|row| row.new == new).count();
+    ensure!(count("LISTEN") == 1 && count("SYN_SENT") == 1 && count("ESTABLISHED") == 2, "{}", table(&rows));
+    ensure!(count("LAST_ACK") == 1 && count("FIN_WAIT1") == 1, "{}", table(&rows));
     Ok(())
 }

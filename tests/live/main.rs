@@ -77,6 +77,8 @@ const TESTS: &[(&str, Test)] = &[
     ("filters::owners", filters::owners),
     ("kernel_filter::decides_as_the_model", kernel_filter::decides_as_the_model),
     ("kernel_filter::the_rest_costs_nothing", kernel_filter::the_rest_costs_nothing),
+    ("kernel_filter::other_processes_cost_little", kernel_filter::other_processes_cost_little),
+    ("kernel_filter::command", kernel_filter::command),
     ("output::rows_arrive_while_it_runs", output::rows_arrive_while_it_runs),
     ("output::duration_ends_it", output::duration_ends_it),
     ("output::closed_pipe_ends_it_quietly", output::closed_pipe_ends_it_quietly),

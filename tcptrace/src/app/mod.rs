@@ -1,5 +1,6 @@
 //! Wires source, model and output; signals and exit codes.
 
+mod launch;
 mod looks;
 mod names;
 mod pipeline;
@@ -45,7 +46,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args.meaning(cli.verbose)),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tcptrace: {}", with_causes(&error));

@@ -4,7 +4,8 @@ use std::{borrow::Cow, io, num::NonZeroU32};
 
 use crate::{
     model::{
-        Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Sampled, Sees, SocketKey, Table, Task,
+        Accepted, Event, Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Owner, OwnerIs,
+        Sampled, Sees, SocketKey, Table, Task, TcpState,
     },
     output::{Audit, LineFormat, Moment, Nameless, Names, Naming, Notice, Summary, SynCookies},
     source::{Batch, clock::WallClock},
@@ -43,7 +44,7 @@ impl Pipeline {
             table: Table::new(started, limits),
             filter,
             format,
-            naming: Box::new(Nameless),
+            naming: Box::new(Nameless::default()),
             started,
             wall_clock,
             shown: 0,
@@ -75,11 +76,18 @@ impl Pipeline {
     /// The output cannot be written.
     pub fn take(&mut self, batch: &Batch, wall_clock: WallClock) -> io::Result<()> {
         self.wall_clock = wall_clock;
+        self.naming.begin();
         for lost in &batch.lost {
             self.lost(lost)?;
         }
         for event in &batch.events {
+            if let (Event::Forked(forked), Some(processes)) = (event, &mut self.filter.processes) {
+                processes.forked(forked);
+            }
             self.tell(|table, tell| table.apply(event, tell))?;
+            if let Event::Accepted(accepted) = event {
+                self.accepted(accepted);
+            }
         }
         self.tell(|table, tell| table.settle(batch.taken, tell))?;
         if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
@@ -178,6 +186,17 @@ impl Pipeline {
         self.format.notice(self.moment(at), notice)
     }
 
+    /// Nothing more will be reported of a connection that was accepted by somebody who is not asked for.
+    fn accepted(&mut self, event: &Accepted) {
+        if self.filter.asks_for_owners() {
+            let owner = Owner { task: event.task, is: OwnerIs::Caller };
+            let names = self.naming.names(Some(&owner), None);
+            if !self.filter.keeps_owner(Some(&owner), names.cgroup.as_deref()) {
+                self.table.forget(event.key);
+            }
+        }
+    }
+
     /// Of what was seen in the kernel's tables, what is or may become of interest.
     fn wanted<'a>(&self, sampled: &'a [Sampled]) -> Cow<'a, [Sampled]> {
         if self.filter.is_decidable_early() {
@@ -193,24 +212,32 @@ impl Pipeline {
         let mut result = Ok(());
         let (started, wall_clock) = (self.started, self.wall_clock);
         let wants_names = self.filter.cgroup.is_some() || self.format.wants_names();
+        let asks_for_owners = self.filter.asks_for_owners();
         let forgets = self.filter.is_decidable_early();
         let mut unwanted = Vec::new();
+        let nameless = Names::default();
         work(&mut self.table, &mut |observed| {
-            if forgets && !self.filter.may_want_more(&observed.connection) {
-                unwanted.push(observed.transition.key);
-            }
             if result.is_err() {
                 return;
             }
             let names = if wants_names {
                 self.naming.names(observed.owner.as_ref(), observed.connection.netns)
             } else {
-                Names::default()
+                &nameless
             };
+            let is_owned = observed.owner.is_some_and(|owner| owner.is == OwnerIs::Caller);
+            if forgets && !self.filter.may_want_more(&observed.connection)
+                || is_owned
+                    && asks_for_owners
+                    && observed.connection.state != TcpState::Listen
+                    && !self.filter.keeps_owner(observed.owner.as_ref(), names.cgroup.as_deref())
+            {
+                unwanted.push(observed.transition.key);
+            }
             if self.filter.keeps(observed, names.cgroup.as_deref()) {
                 self.shown += 1;
                 let at = moment(observed.transition.ts, started, wall_clock);
-                result = self.format.transition(at, observed, &names);
+                result = self.format.transition(at, observed, names);
             }
         });
         for key in unwanted {
@@ -231,7 +258,7 @@ impl Pipeline {
             let owner = self.table.owner_of(&held.connection);
             let names = self.naming.names(owner.as_ref(), held.connection.netns);
             if self.filter.keeps_held(*key, held, owner, names.cgroup.as_deref()) {
-                self.format.notice(at, &Notice::Held(*key, held, owner, names))?;
+                self.format.notice(at, &Notice::Held(*key, held, owner, names.clone()))?;
             }
         }
         let mut summary = Summary::new(self.table.counters(), self.table.live().len());

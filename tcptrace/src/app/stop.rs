@@ -56,6 +56,12 @@ impl Stop {
         self.until = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
+    /// The end is near, unless it is nearer.
+    pub(super) fn within(&mut self, duration: Duration) {
+        let until = Instant::now() + duration;
+        self.until = Some(self.until.map_or(until, |before| before.min(until)));
+    }
+
     /// Waits. Dropping the future loses nothing.
     pub(super) async fn requested(&mut self) -> Reason {
         let duration_is_over = async {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufWriter},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -9,6 +10,7 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::{
+    launch::Launch,
     looks::{self, Looks},
     names::HostNames,
     pipeline::Pipeline,
@@ -18,14 +20,14 @@ use super::{
 };
 use crate::{
     cli::{OutputFormat, Watch},
-    model::Filter,
+    model::{Filter, Processes},
     output::{Csv, Json, LineFormat, Summary, Text, TextOptions},
     source::{
         Batch,
         cgroups::Cgroups,
         clock::{self, WallClock},
-        live::{Live, Settings},
-        netns_names,
+        live::{CgroupPlace, Live, Settings},
+        netns_names, processes,
     },
 };
 
@@ -35,11 +37,14 @@ const OUTPUT_BUFFER: usize = 64 * 1024;
 const UNWRITABLE: &str = "cannot write to standard output";
 const UNREADABLE: &str = "cannot read the ring buffer";
 
+/// How long to go on when the command has ended: its last segments are on their way.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// How often to look at what time alone makes clear.
 const SETTLE: Duration = Duration::from_millis(25);
 
 /// Runs it on one thread, so that dropped capabilities are dropped for all of the process.
-pub(super) fn run(watch: &Watch) -> Result<()> {
+pub(super) fn run(watch: &Watch) -> Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -47,12 +52,13 @@ pub(super) fn run(watch: &Watch) -> Result<()> {
         .block_on(trace(watch))
 }
 
-async fn trace(watch: &Watch) -> Result<()> {
+async fn trace(watch: &Watch) -> Result<ExitCode> {
     let mut stop = Stop::prepare().context("cannot catch signals")?;
     let mut cgroups = Cgroups::new();
-    let filter = filter(watch, &mut cgroups)?;
-    let settings = Settings { filter: filter.clone(), ..watch.settings.clone() };
+    let (filter, cgroup) = filter(watch, &mut cgroups)?;
+    let settings = Settings { filter: filter.clone(), cgroup, ..watch.settings.clone() };
     let survey = Survey::start();
+    let mut launch = Launch::prepare(&watch.command)?;
     let mut live = Live::open(&settings)?;
     stop.after(watch.duration);
     let mut pipeline =
@@ -62,12 +68,20 @@ async fn trace(watch: &Watch) -> Result<()> {
 
     let mut looks = Looks::begin(survey, &live, watch.audit, &mut pipeline);
     let mut tick = tokio::time::interval(looks::TICK);
+    let mut code = ExitCode::SUCCESS;
+    if let Some(launch) = &mut launch {
+        launch.go().await?;
+    }
     let mut batch = Batch::default();
     let reason = loop {
         tokio::select! {
             // What is rare comes first: under full load there are always events.
             biased;
             reason = stop.requested() => break reason,
+            ended = ended(&mut launch) => {
+                code = ExitCode::from(ended?);
+                stop.within(LINGER);
+            }
             _ = tick.tick() => {
                 let skipped = live.timer_events_skipped().context("cannot read the counts of skipped events")?;
                 looks.note_skipped(skipped);
@@ -91,8 +105,11 @@ async fn trace(watch: &Watch) -> Result<()> {
         }
         take(&mut pipeline, &mut batch, &mut looks)?;
     };
+    if let Some(launch) = &launch {
+        launch.stop();
+    }
     if reason == Reason::OutputClosed {
-        return Ok(());
+        return Ok(code);
     }
 
     // What the kernel put into the ring before we detached still counts. The second time that nothing is there, what
@@ -124,12 +141,21 @@ async fn trace(watch: &Watch) -> Result<()> {
     if watch.output != OutputFormat::Json {
         eprintln!("tcptrace: {summary}");
     }
-    Ok(())
+    Ok(code)
+}
+
+/// Waits for the end of a command, if there is one.
+async fn ended(launch: &mut Option<Launch>) -> Result<u8> {
+    match launch {
+        Some(launch) => launch.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The filter with what only this host knows: its network namespaces and cgroups.
-fn filter(watch: &Watch, cgroups: &mut Cgroups) -> Result<Filter> {
+fn filter(watch: &Watch, cgroups: &mut Cgroups) -> Result<(Filter, Option<CgroupPlace>)> {
     let mut filter = watch.settings.filter.clone();
+    let mut place = None;
     if !watch.places.netns.is_empty() {
         let inodes = watch.places.netns.iter().map(|word| netns_names::resolve(word));
         filter.netns = Some(inodes.collect::<Result<_, _>>().context("--netns")?);
@@ -139,8 +165,15 @@ fn filter(watch: &Watch, cgroups: &mut Cgroups) -> Result<Filter> {
         let cgroup =
             cgroups.name(id, None).with_context(|| format!("--cgroup: {} has gone", path.display()))?;
         filter.cgroup = Some(cgroup.path.clone());
+        let level = cgroup.path.split('/').filter(|name| !name.is_empty()).count();
+        place = Some(CgroupPlace { id, level: u32::try_from(level)? });
     }
-    Ok(filter)
+    if let Some(parent) = Launch::parent().filter(|_| !watch.command.is_empty()) {
+        filter.processes = Some(Processes::children_of(parent));
+    } else if let Some(processes) = &mut filter.processes {
+        processes::complete(processes);
+    }
+    Ok((filter, place))
 }
 
 /// Hands a batch to the pipeline and empties it.

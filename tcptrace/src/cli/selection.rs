@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::model::{
-    Family, Filter,
+    Family, Filter, Processes,
     filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
 };
 
@@ -19,7 +19,7 @@ pub(super) struct SelectionArgs {
     /// Only IPv6 sockets, those with v4-mapped addresses included
     #[arg(short = '6', long = "ipv6")]
     ipv6: bool,
-    /// Only connections owned by these processes
+    /// Only connections owned by these processes and the children that they make
     #[arg(short, long, value_name = "N,..")]
     pid: Option<PidList>,
     /// Only connections owned by processes of these names
@@ -70,7 +70,7 @@ impl SelectionArgs {
                 (_, true) => Some(Family::V6),
                 _ => None,
             },
-            pids: self.pid,
+            processes: self.pid.as_ref().map(Processes::from),
             comms: self.comm,
             local_ports: self.lport,
             remote_ports: self.rport,

@@ -1,6 +1,6 @@
 //! `tcptrace watch`.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{ffi::OsString, num::NonZeroUsize, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -65,6 +65,10 @@ pub struct WatchArgs {
     /// How to learn who accepts a connection
     #[arg(long, value_enum, default_value_t, value_name = "WAY", help_heading = "Tracing")]
     accept: AcceptArg,
+    /// Start this command, show only its connections and those of its children, and end with it, with its exit code; its
+    /// standard output goes to standard error
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "pid")]
+    command: Vec<OsString>,
 }
 
 /// `--accept`
@@ -154,6 +158,8 @@ pub struct Watch {
     pub limits: Limits,
     /// How often to compare the table with the kernel's own.
     pub audit: Option<Duration>,
+    /// What to start, with its arguments.
+    pub command: Vec<OsString>,
     /// How to trace.
     pub settings: Settings,
 }
@@ -172,6 +178,7 @@ impl WatchArgs {
             duration: self.duration,
             limits: Limits { max_connections: self.max_connections.get(), ..Limits::default() },
             audit: self.audit,
+            command: self.command,
             settings: Settings {
                 hook: match self.hook {
                     HookArg::Auto => HookChoice::Auto,
@@ -193,6 +200,7 @@ impl WatchArgs {
                     AcceptArg::Off => AcceptChoice::Off,
                 },
                 filter,
+                cgroup: None,
                 mptcp: self.mptcp,
                 kernel_log: verbose >= 2,
             },

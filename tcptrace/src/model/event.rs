@@ -279,6 +279,19 @@ pub struct Accepted {
     pub task: Task,
 }
 
+/// A process that is asked for has made another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forked {
+    /// When.
+    pub ts: KtimeNs,
+    /// The process that made it.
+    pub parent: NonZeroU32,
+    /// The new process.
+    pub child: NonZeroU32,
+    /// When it started.
+    pub started: Option<ProcessStart>,
+}
+
 /// A socket in CLOSE was destroyed: no descriptor holds it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destroyed {
@@ -353,6 +366,8 @@ pub enum Event {
     Request(Request),
     /// A connection was accepted.
     Accepted(Accepted),
+    /// A process that is asked for has made another one.
+    Forked(Forked),
     /// A closed socket is gone.
     Destroyed(Destroyed),
     /// We sent a reset.
@@ -369,6 +384,7 @@ impl Event {
             Self::TimeWait(time_wait) => time_wait.ts,
             Self::Request(request) => request.ts,
             Self::Accepted(accepted) => accepted.ts,
+            Self::Forked(forked) => forked.ts,
             Self::Destroyed(destroyed) => destroyed.ts,
             Self::ResetSent(reset) => reset.ts,
             Self::ResetReceived(reset) => reset.ts,

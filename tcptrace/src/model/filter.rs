@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use super::{
     connection::Role,
     event::{Family, SocketKey},
-    filter_lists::{CommList, NetworkList, PidList, PortList, StateSet},
+    filter_lists::{CommList, NetworkList, PortList, StateSet},
     held::Held,
     owner::{Owner, OwnerIs},
+    processes::Processes,
     state::TcpState::{Close, Listen},
     table::Observation,
     workload::Cgroup,
@@ -21,8 +22,8 @@ use super::{
 pub struct Filter {
     /// The socket's family.
     pub family: Option<Family>,
-    /// Owner's process id.
-    pub pids: Option<PidList>,
+    /// The owner is one of these processes.
+    pub processes: Option<Processes>,
     /// Owner's name.
     pub comms: Option<CommList>,
     /// Local port.
@@ -59,9 +60,6 @@ impl Filter {
     pub fn keeps(&self, observed: &Observation, cgroup: Option<&Cgroup>) -> bool {
         let connection = &observed.connection;
         let (local, remote) = (connection.local, connection.remote);
-        // Another process can still accept what its listener's owner has not.
-        let owner = observed.owner.filter(|owner| owner.is != OwnerIs::Listener).map(|owner| owner.task);
-        let is_undecided = owner.is_none();
         // A listener has no peer and never will: that is decided.
         let is_listener =
             matches!((observed.transition.old, observed.transition.new), (_, Listen) | (Listen, Close));
@@ -84,11 +82,28 @@ impl Filter {
             && holds(self.netns.as_ref(), |wanted| {
                 connection.netns.is_none_or(|netns| wanted.contains(&netns))
             })
+            && holds(self.processes.as_ref(), |processes| observed.owner.is_some() || !processes.are_new())
+            && self.keeps_owner(observed.owner.as_ref(), cgroup)
+    }
+
+    /// Whether nothing that is known of the owner speaks against it.
+    pub fn keeps_owner(&self, owner: Option<&Owner>, cgroup: Option<&Cgroup>) -> bool {
+        let Some(Owner { task, is }) = owner else { return true };
+        // Another process can still accept what its listener's owner has not.
+        let is_undecided = *is == OwnerIs::Listener;
+        let is_wanted_process = |processes: &Processes| {
+            if is_undecided { processes.may_inherit_from(task) } else { processes.contains(task) }
+        };
+        holds(self.processes.as_ref(), is_wanted_process)
+            && holds(self.comms.as_ref(), |comms| is_undecided || comms.contains(task.comm))
             && holds(self.cgroup.as_ref(), |wanted| {
                 is_undecided || cgroup.is_none_or(|cgroup| cgroup.is_within(wanted))
             })
-            && holds(self.pids.as_ref(), |pids| owner.is_none_or(|owner| pids.contains(owner.pid)))
-            && holds(self.comms.as_ref(), |comms| owner.is_none_or(|owner| comms.contains(owner.comm)))
+    }
+
+    /// Whether anything is asked of owners.
+    pub const fn asks_for_owners(&self) -> bool {
+        self.processes.is_some() || self.comms.is_some() || self.cgroup.is_some()
     }
 }
 

@@ -77,6 +77,11 @@ impl FromStr for PortList {
 pub struct PidList(Vec<NonZeroU32>);
 
 impl PidList {
+    /// All of them.
+    pub fn pids(&self) -> &[NonZeroU32] {
+        &self.0
+    }
+
     /// Whether the process is in the list.
     pub fn contains(&self, pid: NonZeroU32) -> bool {
         self.0.contains(&pid)
@@ -131,6 +136,11 @@ impl FromStr for NetworkList {
 pub struct CommList(Vec<Comm>);
 
 impl CommList {
+    /// All of them.
+    pub fn comms(&self) -> &[Comm] {
+        &self.0
+    }
+
     /// Whether the name is in the list.
     pub fn contains(&self, comm: Comm) -> bool {
         self.0.iter().any(|wanted| wanted.bytes() == comm.bytes())

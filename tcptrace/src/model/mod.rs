@@ -14,6 +14,7 @@ mod listeners;
 pub mod owner;
 mod pending;
 pub mod prefilter;
+pub mod processes;
 mod resample;
 pub mod sample;
 pub mod state;
@@ -26,15 +27,16 @@ pub use self::{
     dwell::Dwell,
     ending::{ClosedBy, EndCause},
     event::{
-        Accepted, Comm, Destroyed, Endpoint, Event, Family, KtimeNs, Lost, LostAt, ProcessStart, Request,
-        ResetReason, ResetReceived, ResetSent, SocketKey, Task, ThreadId, TimeWait, TimerAction, Transition,
-        Tuple,
+        Accepted, Comm, Destroyed, Endpoint, Event, Family, Forked, KtimeNs, Lost, LostAt, ProcessStart,
+        Request, ResetReason, ResetReceived, ResetSent, SocketKey, Task, ThreadId, TimeWait, TimerAction,
+        Transition, Tuple,
     },
     filter::Filter,
     heal::{Drift, Look},
     held::Held,
     owner::{Owner, OwnerIs},
     prefilter::Candidate,
+    processes::Processes,
     sample::{Sampled, SampledKind},
     state::TcpState,
     table::{Counters, Limits, Observation, Sees, Table},

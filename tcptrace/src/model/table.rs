@@ -183,6 +183,8 @@ impl Table {
             Event::TimeWait(time_wait) => self.time_wait(time_wait, tell),
             Event::Request(request) => self.request(request, tell),
             Event::Accepted(accepted) => self.accepted(accepted),
+            // It is about no socket.
+            Event::Forked(_) => {}
             Event::Destroyed(destroyed) => self.note_let_go(destroyed.key),
             Event::ResetSent(reset) => self.reset_sent(reset, tell),
             Event::ResetReceived(reset) => self.reset_received(reset),

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use csv::{Writer, WriterBuilder};
 
 use super::{
-    LineFormat, Moment, Names, Notice, SCHEMA_VERSION, Summary, SynCookies, escape::Medium,
-    json::TransitionFields, rfc3339,
+    LineFormat, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies, escape::Medium,
+    json::TransitionFields,
 };
 use crate::model::Observation;
 
@@ -66,8 +66,12 @@ impl<W: Write> Csv<W> {
 impl<W: Write> Csv<W> {
     /// A row that is no transition.
     fn other(&mut self, kind: &str, at: Moment, count: u64, r#where: String) -> io::Result<()> {
-        let before =
-            [kind.to_owned(), SCHEMA_VERSION.to_string(), rfc3339(at.unix_ns), at.ktime.0.to_string()];
+        let before = [
+            kind.to_owned(),
+            SCHEMA_VERSION.to_string(),
+            Rfc3339::new(at.unix_ns).as_str().to_owned(),
+            at.ktime.0.to_string(),
+        ];
         let after = [count.to_string(), r#where];
         let empty = COLUMNS.len() - before.len() - after.len();
         let row = before.into_iter().chain(std::iter::repeat_n(String::new(), empty)).chain(after);

@@ -19,6 +19,11 @@ fn is_unsafe(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether there are printable ASCII characters only, which is quick to see.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |is_plain, byte| is_plain & (0x20..0x7f).contains(&byte))
+}
+
 /// A process name for a terminal or a table: one line, no control characters, no ambiguity. What is unsafe or no
 /// UTF-8 stands as `\xNN` or `\u{NNNN}`, a backslash as `\\`.
 pub fn comm(comm: &Comm) -> Cow<'_, str> {
@@ -106,6 +111,10 @@ pub struct SafeJson;
 
 impl Formatter for SafeJson {
     fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly all strings, the names of the fields among them.
+        if is_plain(fragment) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
             writer.write_all(&rest.as_bytes()[..at])?;

@@ -38,9 +38,8 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::{
-    Audit, LineFormat, Moment, Names, Notice, SCHEMA_VERSION, Summary, SynCookies,
+    Audit, LineFormat, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies,
     escape::{self, Medium},
-    rfc3339,
 };
 use crate::model::{Connection, Dwell, Held, Observation};
 
@@ -63,7 +62,7 @@ impl<W: Write> Json<W> {
 
     /// Writes an object that is no transition.
     fn other<T: Serialize>(&mut self, kind: &'static str, at: Moment, rest: T) -> io::Result<()> {
-        let (ts, ts_ns) = (rfc3339(at.unix_ns), at.ktime.0);
+        let (ts, ts_ns) = (Rfc3339::new(at.unix_ns), at.ktime.0);
         self.object(&NoticeFields { kind, schema_version: SCHEMA_VERSION, ts, ts_ns, rest })
     }
 }
@@ -74,7 +73,7 @@ pub(super) struct TransitionFields<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     schema_version: u32,
-    ts: String,
+    ts: Rfc3339,
     ts_ns: u64,
     cookie: Option<NonZeroU64>,
     family: u8,
@@ -117,7 +116,7 @@ impl<'a> TransitionFields<'a> {
         Self {
             kind: "transition",
             schema_version: SCHEMA_VERSION,
-            ts: rfc3339(at.unix_ns),
+            ts: Rfc3339::new(at.unix_ns),
             ts_ns: transition.ts.0,
             cookie: transition.key.cookie(),
             family: connection.family.number(),
@@ -186,7 +185,7 @@ struct NoticeFields<T> {
     #[serde(rename = "type")]
     kind: &'static str,
     schema_version: u32,
-    ts: String,
+    ts: Rfc3339,
     ts_ns: u64,
     #[serde(flatten)]
     rest: T,

@@ -8,7 +8,9 @@ mod notice;
 mod summary;
 mod text;
 
-use std::io;
+use std::{cell::Cell, io};
+
+use serde::{Serialize, Serializer};
 
 pub use self::{
     csv::Csv,
@@ -52,7 +54,69 @@ pub trait LineFormat {
     fn flush(&mut self) -> io::Result<()>;
 }
 
-/// RFC 3339 in UTC with nanoseconds.
-fn rfc3339(unix_ns: i128) -> String {
-    jiff::Timestamp::from_nanosecond(unix_ns).map_or_else(|_| String::new(), |moment| format!("{moment:.9}"))
+/// RFC 3339 in UTC with nanoseconds: `2026-01-31T12:34:56.123456789Z`. Events come in bursts: all but the fraction is the one
+/// of the last time, most often.
+#[derive(Clone, Copy, Debug)]
+struct Rfc3339([u8; 30]);
+
+thread_local! {
+    /// The last second, and how it is written up to its fraction.
+    static LAST_SECOND: Cell<(i128, [u8; 19])> = const { Cell::new((i128::MIN, [b'-'; 19])) };
+}
+
+impl Rfc3339 {
+    fn new(unix_ns: i128) -> Self {
+        let (second, mut nanos) = (unix_ns.div_euclid(1_000_000_000), unix_ns.rem_euclid(1_000_000_000));
+        let (mut before, mut date) = LAST_SECOND.get();
+        if before != second {
+            let text = jiff::Timestamp::from_nanosecond(second * 1_000_000_000).map(|at| format!("{at:.0}"));
+            let written = text.unwrap_or_default();
+            if let Some(text) = written.as_bytes().first_chunk() {
+                (before, date) = (second, *text);
+                LAST_SECOND.set((before, date));
+            }
+        }
+        let mut text = [b'Z'; 30];
+        text[..19].copy_from_slice(&date);
+        text[19] = b'.';
+        for digit in text[20..29].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(nanos % 10).unwrap_or(0);
+            nanos /= 10;
+        }
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_jiff_writes_it() {
+        for unix_ns in [
+            0,
+            1,
+            999_999_999,
+            1_795_219_200_123_456_789,
+            1_795_219_200_000_000_001,
+            -1,
+            4_102_444_800_000_000_000,
+        ] {
+            let expected = jiff::Timestamp::from_nanosecond(unix_ns).map(|at| format!("{at:.9}"));
+            assert_eq!(
+                Ok(Rfc3339::new(unix_ns).as_str().to_owned()),
+                expected.map_err(|error| error.to_string())
+            );
+        }
+    }
 }

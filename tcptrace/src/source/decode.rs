@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use tcptrace_common::{
-    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_ACCEPT, KIND_DESTROY, KIND_REQUEST,
+    AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_ACCEPT, KIND_DESTROY, KIND_FORK, KIND_REQUEST,
     KIND_RESET_RECEIVED, KIND_RESET_SENT, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini,
     RawRecord, flags, known, tcp_state, timer_action,
 };
@@ -11,7 +11,7 @@ use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use crate::model::{
-    Accepted, Comm, Destroyed, Endpoint, Event, Family, KtimeNs, ProcessStart, Request, ResetReason,
+    Accepted, Comm, Destroyed, Endpoint, Event, Family, Forked, KtimeNs, ProcessStart, Request, ResetReason,
     ResetReceived, ResetSent, SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple,
     event::canonical,
 };
@@ -31,8 +31,8 @@ pub enum Malformed {
     /// Not a state that a time-wait socket can be in.
     #[error("{0} is no state of a time-wait socket")]
     Substate(u8),
-    /// Somebody must have accepted it.
-    #[error("no task has accepted the socket")]
+    /// Somebody must have accepted it, or forked.
+    #[error("no task has done it")]
     NoTask,
     /// Not a TCP state.
     #[error("{0} is no TCP state")]
@@ -70,6 +70,7 @@ pub fn decode(bytes: &[u8], tick_ns: u64) -> Result<Event, Malformed> {
             key: key(raw.cookie, raw.sk, raw.known),
             task: task(&raw).ok_or(Malformed::NoTask)?,
         })),
+        KIND_FORK => Ok(Event::Forked(forked(&raw).ok_or(Malformed::NoTask)?)),
         KIND_DESTROY => Ok(Event::Destroyed(Destroyed {
             ts: KtimeNs(raw.ts_ns),
             key: key(raw.cookie, raw.sk, raw.known),
@@ -127,6 +128,17 @@ fn task(raw: &RawRecord) -> Option<Task> {
         comm: Comm(zerocopy::transmute!(raw.comm)),
         started: ProcessStart::from_ns(raw.start_ns),
         cgroup: NonZeroU64::new(raw.cgroup),
+    })
+}
+
+/// `None` for process ids that there are not.
+fn forked(raw: &RawRecord) -> Option<Forked> {
+    let pid = |number: u64| u32::try_from(number).ok().and_then(NonZeroU32::new);
+    Some(Forked {
+        ts: KtimeNs(raw.ts_ns),
+        parent: pid(raw.pid_tgid >> 32)?,
+        child: pid(raw.sk)?,
+        started: ProcessStart::from_ns(raw.start_ns),
     })
 }
 

@@ -8,6 +8,7 @@ pub mod holders;
 pub mod live;
 pub mod netns_names;
 pub mod poll;
+pub mod processes;
 
 use crate::model::{Event, KtimeNs, Lost};
 

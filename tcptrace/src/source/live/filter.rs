@@ -1,6 +1,6 @@
 //! The filter for the kernel half: constants at load, then maps.
 
-use std::{net::IpAddr, ops::RangeInclusive};
+use std::{net::IpAddr, num::NonZeroU64, ops::RangeInclusive};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -10,20 +10,36 @@ use aya::{
 use ipnet::IpNet;
 use tcptrace_common::{
     AF_INET, AF_INET6,
-    filter::{LOCAL, NetworkKey, PORT_WORDS, PREFIX_BEFORE, REMOTE, SERVICE, TEST_ARGUMENTS},
+    filter::{LOCAL, NetworkKey, ONLY_CHILDREN, PORT_WORDS, PREFIX_BEFORE, REMOTE, SERVICE, TEST_ARGUMENTS},
 };
 
 use super::{error::OpenError, object, programs::program};
 use crate::model::{
-    Candidate, Endpoint, Family, Filter, TcpState,
-    filter_lists::{NetworkList, PortList},
+    Candidate, Endpoint, Family, Filter, ProcessStart, Processes, TcpState,
+    filter_lists::{CommList, NetworkList, PortList},
     prefilter::Transitions,
 };
 
 const PORTS: &str = "PORTS";
 const NETWORKS: &str = "NETWORKS";
 const NAMESPACES: &str = "NAMESPACES";
+const PROCESSES: &str = "PROCESSES";
+const COMMS: &str = "COMMS";
+
+/// Processes that are remembered, with those that have ended.
+const MAX_PROCESSES: u32 = 65_536;
+/// Sockets that are remembered as not asked for; the least recently used are forgotten and pass again.
+const MAX_UNWANTED: u32 = 262_144;
 const DECIDES: &str = "filter_decides";
+
+/// A cgroup of the v2 hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupPlace {
+    /// Its id.
+    pub id: NonZeroU64,
+    /// How far it is below the root.
+    pub level: u32,
+}
 
 /// A filter as constants of the kernel half.
 pub(super) struct Constants {
@@ -35,6 +51,13 @@ pub(super) struct Constants {
     transitions: Transitions,
     no_time_wait: u8,
     no_requests: u8,
+    processes: u8,
+    comms: u8,
+    cgroup: u64,
+    cgroup_level: u32,
+    process_entries: u32,
+    comm_entries: u32,
+    unwanted_entries: u32,
     network_entries: u32,
     namespace_entries: u32,
 }
@@ -57,7 +80,8 @@ fn sides<T>(lists: &[(u32, Option<T>)]) -> u8 {
 }
 
 impl Constants {
-    pub(super) fn of(filter: &Filter) -> Self {
+    /// `cgroup` is the one that is asked for, where the kernel half can tell.
+    pub(super) fn of(filter: &Filter, cgroup: Option<CgroupPlace>) -> Self {
         let networks = network_lists(filter).into_iter().filter_map(|(_, list)| list);
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
         Self {
@@ -73,6 +97,13 @@ impl Constants {
             transitions: filter.transitions().unwrap_or_default(),
             no_time_wait: u8::from(!filter.wants_time_wait()),
             no_requests: u8::from(!filter.wants_requests()),
+            processes: u8::from(filter.processes.is_some()),
+            comms: u8::from(filter.comms.is_some()),
+            cgroup: cgroup.map_or(0, |cgroup| cgroup.id.get()),
+            cgroup_level: cgroup.map_or(0, |cgroup| cgroup.level),
+            process_entries: if filter.processes.is_some() { MAX_PROCESSES } else { 1 },
+            comm_entries: count(filter.comms.as_ref().map_or(0, |list| list.comms().len())),
+            unwanted_entries: if filter.asks_for_owners() { MAX_UNWANTED } else { 1 },
             network_entries: count(networks.map(|list| list.networks().len()).sum()),
             namespace_entries: count(filter.netns.as_ref().map_or(0, Vec::len)),
         }
@@ -88,6 +119,13 @@ impl Constants {
             .override_global("TRANSITIONS", &self.transitions, true)
             .override_global("NO_TIME_WAIT", &self.no_time_wait, true)
             .override_global("NO_REQUESTS", &self.no_requests, true)
+            .override_global("FILTER_PROCESSES", &self.processes, true)
+            .override_global("FILTER_COMMS", &self.comms, true)
+            .override_global("FILTER_CGROUP", &self.cgroup, true)
+            .override_global("FILTER_CGROUP_LEVEL", &self.cgroup_level, true)
+            .map_max_entries(PROCESSES, self.process_entries)
+            .map_max_entries(COMMS, self.comm_entries)
+            .map_max_entries("UNWANTED", self.unwanted_entries)
             .map_max_entries(NETWORKS, self.network_entries)
             .map_max_entries(NAMESPACES, self.namespace_entries);
     }
@@ -116,6 +154,18 @@ pub(super) fn fill(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), OpenError> {
     let mut namespaces: HashMap<_, u32, u8> = map(ebpf, NAMESPACES)?;
     for inode in filter.netns.iter().flatten() {
         namespaces.insert(inode.get(), 1, 0).map_err(failed)?;
+    }
+    let mut comms: HashMap<_, [u64; 2], u8> = map(ebpf, COMMS)?;
+    for comm in filter.comms.as_ref().map(CommList::comms).unwrap_or_default() {
+        let words: [u64; 2] = zerocopy::transmute!(comm.0);
+        comms.insert(words, 1, 0).map_err(failed)?;
+    }
+    let mut processes: HashMap<_, u32, u64> = map(ebpf, PROCESSES)?;
+    for (pid, started) in filter.processes.iter().flat_map(Processes::members) {
+        processes.insert(pid.get(), started.map_or(0, ProcessStart::ticks), 0).map_err(failed)?;
+    }
+    for pid in filter.processes.iter().flat_map(Processes::parents) {
+        processes.insert(pid.get(), ONLY_CHILDREN, 0).map_err(failed)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ mod types;
 pub use self::{
     accepts::{AcceptChoice, AcceptWay, Accepts},
     error::{BtfProblem, OpenError},
-    filter::KernelFilter,
+    filter::{CgroupPlace, KernelFilter},
     format::FormatError,
     lifecycle::{Lifecycle, LifecycleChoice, Way},
     ring::Live,
@@ -87,6 +87,8 @@ pub struct Settings {
     pub accept: AcceptChoice,
     /// What is asked for: the kernel half leaves out what it can.
     pub filter: Filter,
+    /// The filter's cgroup.
+    pub cgroup: Option<CgroupPlace>,
     /// Report MPTCP-level sockets too.
     pub mptcp: bool,
     /// Pass the kernel half's own diagnostics on to the log.

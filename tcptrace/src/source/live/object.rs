@@ -31,6 +31,7 @@ const TRACEPOINT: &str = "inet_sock_set_state";
 const STATE: Typed = Typed::tracepoint("state_btf", TRACEPOINT);
 const BACKUP: Typed = Typed::tracepoint("state_btf_backup", TRACEPOINT);
 const RESETS: Typed = Typed::tracepoint("send_reset_btf", "tcp_send_reset");
+const FORKS: Typed = Typed::tracepoint("fork_btf", "sched_process_fork");
 const DESTRUCTION: Typed = Typed::tracepoint("destroy_btf", "tcp_destroy_sock");
 const CLASSIC_PROGRAM: &str = "state_classic";
 /// Global for the place of the socket's address, program, tracepoint.
@@ -85,6 +86,14 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
         BtfProblem::Unreadable { path: types::VMLINUX, source }
     })?;
     globals.cookie = true;
+    globals.cgroup = settings.cgroup.is_some();
+    if globals.cgroup
+        && let Err(error) = load_states(settings, &globals, &btf)
+    {
+        // The verifier knows the helper here since Linux 5.16.
+        tracing::info!("the cgroup is not decided in the kernel: {error}");
+        globals.cgroup = false;
+    }
     let mut ebpf = match load_states(settings, &globals, &btf) {
         // The verifier knows the helper here since Linux 5.12.
         Err(OpenError::Load { source, .. }) => {
@@ -99,12 +108,17 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     ladder.load(&mut ebpf, &btf, globals.cookie);
     accepts.load(&mut ebpf, &btf, globals.cookie);
     let sees_resets = has_resets && load_optional(&mut ebpf, RESETS, &btf);
+    let follows_forks = settings.filter.processes.is_some() && load_optional(&mut ebpf, FORKS, &btf);
     let sees_destruction = globals.cookie && load_optional(&mut ebpf, DESTRUCTION, &btf);
 
     // In this order: the backup reports what the first one has not taken before it.
     let mut links = vec![STATE.attach(&mut ebpf)?, BACKUP.attach(&mut ebpf)?];
     // Detached in the opposite order, so that the backup never works alone.
     links.reverse();
+    // Before anything else: a child must be known before it does anything.
+    if follows_forks {
+        links.push(FORKS.attach(&mut ebpf)?);
+    }
     for (is_wanted, program) in [(sees_resets, RESETS), (sees_destruction, DESTRUCTION)] {
         if is_wanted {
             links.push(program.attach(&mut ebpf)?);
@@ -130,7 +144,7 @@ fn load_states(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Ebpf
 fn load_optional(ebpf: &mut Ebpf, wanted: Typed, btf: &Btf) -> bool {
     let loaded = wanted.load(ebpf, btf);
     if let Err(error) = &loaded {
-        tracing::info!("tcp:{} is not seen: {error}", wanted.target);
+        tracing::info!("{} is not seen: {error}", wanted.target);
     }
     loaded.is_ok()
 }
@@ -212,6 +226,8 @@ pub(super) struct Globals {
     /// Whether `inet_csk_accept` has two arguments, not four.
     pub(super) accept_has_two_arguments: bool,
     cookie: bool,
+    /// Whether the filter's cgroup is decided in the kernel half.
+    cgroup: bool,
     reset_reasons: Option<[u8; reset_reason::TABLE]>,
 }
 
@@ -219,7 +235,8 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
     let (mptcp, have_cookie) = (u8::from(settings.mptcp), u8::from(globals.cookie));
     let has_two_arguments = u8::from(globals.accept_has_two_arguments);
     let log_level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
-    let filter = filter::Constants::of(&settings.filter);
+    let cgroup = settings.cgroup.filter(|_| globals.cgroup);
+    let filter = filter::Constants::of(&settings.filter, cgroup);
     let mut loader = EbpfLoader::new();
     filter.set(&mut loader);
     // The object has no relocations against kernel types: offsets come as globals.
@@ -251,7 +268,7 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
 
 /// The object with a filter and nothing else that it could do.
 pub(super) fn load_filter(filter: &Filter) -> Result<Ebpf, OpenError> {
-    let constants = filter::Constants::of(filter);
+    let constants = filter::Constants::of(filter, None);
     let mut loader = EbpfLoader::new();
     constants.set(loader.btf(None));
     let mut ebpf =

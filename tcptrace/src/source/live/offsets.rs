@@ -20,7 +20,7 @@ pub(super) type Offset = (&'static str, u32);
 type Wanted = (&'static str, &'static str, &'static str, Kind);
 
 /// For the programs on `inet_sock_set_state`.
-const FOR_STATES: [Wanted; 18] = [
+const FOR_STATES: [Wanted; 20] = [
     ("SKC_FAMILY", "sock", "__sk_common.skc_family", Bytes(2)),
     ("SKC_NUM", "sock", "__sk_common.skc_num", Bytes(2)),
     ("SKC_DPORT", "sock", "__sk_common.skc_dport", Bytes(2)),
@@ -37,6 +37,8 @@ const FOR_STATES: [Wanted; 18] = [
     ("SK_ERR", "sock", "sk_err", Bytes(4)),
     ("SKC_FLAGS", "sock", "__sk_common.skc_flags", Bytes(8)),
     ("NET_NS_INUM", "net", "ns.inum", Bytes(4)),
+    ("TASK_PID", "task_struct", "pid", Bytes(4)),
+    ("TASK_TGID", "task_struct", "tgid", Bytes(4)),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader", Pointer),
     ("TASK_START_BOOTTIME", "task_struct", "start_boottime", Bytes(8)),
 ];

@@ -209,9 +209,11 @@ impl Live {
         self.lost_before = lost_records + lost_backups;
         if is_empty && let Some(misses) = &self.misses {
             // The backup's record of a miss comes right after the miss: those of the last time have arrived by now.
-            batch.missed = self.missed_before;
+            // Some were lost and are counted so, and some are not asked for: these are as many as now, or fewer, which is
+            // made up for the next time.
             let seen_or_lost = lost_backups + self.lost(UNWANTED_BACKUPS)?;
-            self.missed_before = misses.read()?.saturating_sub(seen_or_lost);
+            batch.missed = self.missed_before.saturating_sub(seen_or_lost);
+            self.missed_before = misses.read()?;
         }
         Ok(!batch.is_empty())
     }
