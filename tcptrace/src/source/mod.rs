@@ -9,6 +9,7 @@ pub mod live;
 pub mod netns_names;
 pub mod poll;
 pub mod processes;
+pub mod symbols;
 
 use crate::model::{Event, KtimeNs, Lost};
 
