@@ -22,8 +22,9 @@ const MAX_DEBUG_COPY_BYTES: u64 = 64 << 20;
 /// `FUSE_SUPER_MAGIC` (include/uapi/linux/magic.h): its files are what a program answers, or does not answer.
 const FUSE: u64 = 0x6573_5546;
 
-/// Names of sections that lead to other files. Whoever wrote the file says which: any device might be opened.
-const LINKS: [&[u8]; 3] = [b".gnu_debuglink", b".gnu_debugaltlink", b".debug_sup"];
+/// Names, behind a dot, of sections that lead to other files. Whoever wrote the file says which: any device might be
+/// opened. Written so that this program does not look as if it had them; every Rust program names them somewhere.
+const LINKS: [&[u8]; 3] = [b"gnu_debuglink", b"gnu_debugaltlink", b"debug_sup"];
 
 /// A file by everything that changes when it becomes another one: device, inode, size, time of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +75,7 @@ fn is_fuse(file: &OwnedFd) -> io::Result<bool> {
     Ok(u64::try_from(fs::fstatfs(file)?.f_type).is_ok_and(|kind| kind == FUSE))
 }
 
-/// Copies at most `size` bytes, holes as holes, and tells whether one of [`LINKS`] is among them.
+/// Copies at most `size` bytes, holes as holes, and tells whether it may have a section of [`LINKS`].
 fn copy(from: OwnedFd, size: u64) -> io::Result<(OwnedFd, bool)> {
     const CHUNK: usize = 1 << 20;
     /// Of the chunk before, so that a name across both is found.
@@ -96,8 +97,8 @@ fn copy(from: OwnedFd, size: u64) -> io::Result<(OwnedFd, bool)> {
             io::Seek::seek_relative(&mut to, i64::try_from(read).unwrap_or_default())?;
         } else {
             to.write_all(new)?;
-            has_links = has_links || LINKS.iter().any(|name| contains(&buffer[..OVERLAP + read], name));
         }
+        has_links = has_links || names_link(&buffer[..OVERLAP + read]);
         length += read as u64;
         buffer.copy_within(read..read + OVERLAP, 0);
     }
@@ -105,16 +106,16 @@ fn copy(from: OwnedFd, size: u64) -> io::Result<(OwnedFd, bool)> {
     Ok((to.into(), has_links))
 }
 
-/// Looks only where the first byte is the one looked for: a dot is rare in programs.
-fn contains(bytes: &[u8], name: &[u8]) -> bool {
-    let Some(first) = name.first() else { return true };
+/// Whether the name of such a section is there, with the zero byte that ends it. Without one no section is called so,
+/// whatever the headers say; with one it may be.
+fn names_link(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        rest = &rest[at..];
-        if rest.starts_with(name) {
+    while let Some(dot) = rest.iter().position(|byte| *byte == b'.') {
+        rest = &rest[dot + 1..];
+        if LINKS.iter().any(|name| rest.strip_prefix(*name).is_some_and(|behind| behind.first() == Some(&0)))
+        {
             return true;
         }
-        rest = &rest[1..];
     }
     false
 }
@@ -145,11 +146,27 @@ mod tests {
             let ones = vec![b'.'; length];
             assert!(copied(&ones) == (ones, false), "{length}");
         }
-        let mut content = vec![0; (2 << 20) + 100];
-        for at in [0, 5, (1 << 20) - 14, (1 << 20) - 5, 1 << 20, (2 << 20) + 100 - 14] {
-            content[at..at + 14].copy_from_slice(b".gnu_debuglink");
-            assert!(copied(&content) == (content.clone(), true), "{at}");
-            content[at..at + 14].fill(0);
+        for link in LINKS {
+            let name = [b".", link, b"\0"].concat();
+            let end = (2 << 20) + 100;
+            for at in [
+                0,
+                5,
+                (1 << 20) - name.len(),
+                (1 << 20) - name.len() + 1,
+                (1 << 20) - 5,
+                1 << 20,
+                end - name.len(),
+            ] {
+                let mut content = vec![0; end];
+                content[at..at + name.len()].copy_from_slice(&name);
+                assert!(copied(&content) == (content.clone(), true), "{at}");
+                content[at + name.len() - 1] = b'x';
+                assert!(
+                    copied(&content) == (content.clone(), false),
+                    "{at}: it is the name of something else"
+                );
+            }
         }
     }
 

@@ -239,6 +239,7 @@ fn a_process_in_a_container_is_read() {
     let frame = frames.last().expect("one at least");
     assert!(is_landmark(frame), "{frame:?}");
     assert_eq!(frame.module.as_deref(), Some("/hidden"));
+    assert!(frame.line.is_some(), "a copy tells all that the file tells: {frame:?}");
 
     // By the name of the file in its root directory, which lives as long as it is held.
     let mut symbols = Symbols::new();
