@@ -60,7 +60,7 @@ impl Naming for HostNames {
 
     fn names(&mut self, owner: Option<&Owner>, netns: Option<NonZeroU32>) -> &Names {
         let question = (netns, owner.and_then(|owner| Some((owner.task.cgroup?, owner.task.pid))));
-        let names = self.answers.get(&question).is_none().then(|| self.find(question));
+        let names = (!self.answers.contains_key(&question)).then(|| self.find(question));
         let answer = self.answers.entry(question);
         answer.or_insert_with(|| names.unwrap_or_default())
     }
