@@ -1,7 +1,5 @@
 //! The task on the CPU. It reads kernel memory as `sock.rs` does.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::{
     Global, TASK_COMM_LEN,
     cty::c_void,
@@ -110,15 +108,15 @@ fn process_start() -> u64 {
     unsafe { load_typed(leader, &TASK_START_BOOTTIME) }
 }
 
-/// The name of the current task, NUL-padded by the kernel.
+/// The name of the current task, NUL-padded: it is compared as a whole.
 #[inline(always)]
 fn comm() -> [u64; 2] {
-    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
-    // SAFETY: the buffer has the 16 bytes that are announced. The helper writes all of them: the name and zeros,
-    // and zeros alone where it fails (bpf_get_current_comm, kernel/bpf/helpers.c).
+    // Not every kernel fills what is left behind the name (`bpf_get_current_comm`, kernel/bpf/helpers.c: Linux 6.1 copies
+    // with `strscpy`, without `_pad`).
+    let mut comm = [0_u64; 2];
+    // SAFETY: the buffer has the 16 bytes that are announced.
     unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), TASK_COMM_LEN as u32) };
-    // SAFETY: written in full, see above.
-    unsafe { comm.assume_init() }
+    comm
 }
 
 /// A socket that the current task has got a descriptor of.
