@@ -6,6 +6,8 @@
 //! socket behind it (`perf_syscall_exit`, kernel/trace/trace_syscalls.c: the result is the third word). Accepts of io_uring
 //! make no system call and are seen in the first way only.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     EbpfContext as _, Global,
     cty::c_void,
@@ -27,7 +29,7 @@ static ACCEPT_HAS_TWO_ARGUMENTS: Global<u8> = Global::new(0);
 #[fexit(function = "inet_csk_accept")]
 fn accept_fexit(ctx: FExitContext) -> i32 {
     // The result comes after the arguments.
-    let accepted: *const c_void = if ACCEPT_HAS_TWO_ARGUMENTS.load() != 0 { ctx.arg(2) } else { ctx.arg(4) };
+    let accepted = if ACCEPT_HAS_TWO_ARGUMENTS.load() != 0 { word::<2>(&ctx) } else { word::<4>(&ctx) };
     if accepted.is_null() {
         return 0;
     }
@@ -38,6 +40,24 @@ fn accept_fexit(ctx: FExitContext) -> i32 {
         report(sk.existing_cookie(), sk.address(), protocol);
     }
     0
+}
+
+/// A word of the context, with its offset in the instruction: as a common load of both the compiler computes the address,
+/// which the verifier of Linux 6.1 does not take ("dereference of modified ctx ptr").
+#[inline(always)]
+fn word<const INDEX: usize>(ctx: &FExitContext) -> *const c_void {
+    let word;
+    // SAFETY: one of the 64-bit words behind the context's address; the verifier checks which there are.
+    unsafe {
+        asm!(
+            "{word} = *(u64 *)({ctx} + {at})",
+            word = lateout(reg) word,
+            ctx = in(reg) ctx.as_ptr(),
+            at = const INDEX * 8,
+            options(readonly, nostack),
+        );
+    }
+    word
 }
 
 #[tracepoint]

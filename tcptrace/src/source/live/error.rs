@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Tracing cannot start.
@@ -135,7 +136,10 @@ impl OpenError {
             };
         }
         match io_error_of(&error) {
-            Some(io_error) if io_error.kind() == io::ErrorKind::PermissionDenied => Self::Refused { what },
+            // EACCES is of the same kind, and is what the verifier answers: that has words of its own.
+            Some(io_error) if io_error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+                Self::Refused { what }
+            }
             Some(io_error) if matches!(&error, EbpfError::MapError(MapError::CreateError { name, .. }) if name == "EVENTS") => {
                 Self::Ring { size: ring_size, source: io::Error::new(io_error.kind(), io_error.to_string()) }
             }
