@@ -44,7 +44,10 @@ pub(crate) enum Feature {
 /// The tests that cannot be without; a test's name begins with one of these.
 const NEEDED: &[(&str, Feature)] = &[
     ("held::", Feature::Cookies),
+    ("owner_kinds::", Feature::Cookies),
+    ("owners::open_before", Feature::Cookies),
     ("seeding::", Feature::Cookies),
+    ("stacks::", Feature::Cookies),
     ("time_wait::sampled", Feature::Cookies),
     ("rights::kernel_log_at_vv", Feature::Mptcp),
     ("rights::mptcp_on_demand", Feature::Mptcp),

@@ -66,6 +66,7 @@ const TESTS: &[(&str, Test)] = &[
     ("owner_kinds::thread_pool", owner_kinds::thread_pool),
     ("owner_kinds::passed_descriptors", owner_kinds::passed_descriptors),
     ("owner_kinds::fork_after_accept", owner_kinds::fork_after_accept),
+    ("owner_kinds::best_way", owner_kinds::best_way),
     ("owner_kinds::not_root", owner_kinds::not_root),
     ("owner_kinds::short_lived_clients", owner_kinds::short_lived_clients),
     ("places::two_namespaces", places::two_namespaces),

@@ -148,3 +148,14 @@ pub(crate) fn short_lived_clients() -> Result<()> {
     ensure!(seen.len() == count, "{} of {count} clients", seen.len());
     Ok(())
 }
+
+/// Where functions can be traced at all, accepts are: it costs only who accepts, and sees io_uring.
+pub(crate) fn best_way() -> Result<()> {
+    let tracer = Tracer::start(&["-v", "--lifecycle", "auto"])?;
+    let said = tracer.stderr();
+    tracer.stop()?;
+    let has_fentry = said.contains("lifecycle fentry:");
+    let way = if has_fentry { "accepts fexit:" } else { "accepts syscall:" };
+    ensure!(said.contains(way), "not {way}\n{said}");
+    Ok(())
+}

@@ -17,6 +17,7 @@ pub struct Pipeline {
     filter: Filter,
     format: Box<dyn LineFormat>,
     naming: Box<dyn Naming>,
+    source_decides_owners: bool,
     started: KtimeNs,
     wall_clock: WallClock,
     shown: u64,
@@ -45,6 +46,7 @@ impl Pipeline {
             filter,
             format,
             naming: Box::new(Nameless::default()),
+            source_decides_owners: false,
             started,
             wall_clock,
             shown: 0,
@@ -57,6 +59,12 @@ impl Pipeline {
     /// Who knows names of cgroups and namespaces. Nobody does at first.
     pub fn set_naming(&mut self, naming: Box<dyn Naming>) {
         self.naming = naming;
+    }
+
+    /// Whether the source reports nothing more of a connection once its owner is known and not asked for. It can be
+    /// forgotten then.
+    pub const fn set_source_decides_owners(&mut self, decides: bool) {
+        self.source_decides_owners = decides;
     }
 
     /// Names that were found for network namespaces.
@@ -188,7 +196,7 @@ impl Pipeline {
 
     /// Nothing more will be reported of a connection that was accepted by somebody who is not asked for.
     fn accepted(&mut self, event: &Accepted) {
-        if self.filter.asks_for_owners() {
+        if self.source_decides_owners && self.filter.asks_for_owners() {
             let owner = Owner { task: event.task, is: OwnerIs::Caller };
             let names = self.naming.names(Some(&owner), None);
             if !self.filter.keeps_owner(Some(&owner), names.cgroup.as_deref()) {
@@ -212,7 +220,7 @@ impl Pipeline {
         let mut result = Ok(());
         let (started, wall_clock) = (self.started, self.wall_clock);
         let wants_names = self.filter.cgroup.is_some() || self.format.wants_names();
-        let asks_for_owners = self.filter.asks_for_owners();
+        let decides_owners = self.source_decides_owners && self.filter.asks_for_owners();
         let forgets = self.filter.is_decidable_early();
         let mut unwanted = Vec::new();
         let nameless = Names::default();
@@ -228,7 +236,7 @@ impl Pipeline {
             let is_owned = observed.owner.is_some_and(|owner| owner.is == OwnerIs::Caller);
             if forgets && !self.filter.may_want_more(&observed.connection)
                 || is_owned
-                    && asks_for_owners
+                    && decides_owners
                     && observed.connection.state != TcpState::Listen
                     && !self.filter.keeps_owner(observed.owner.as_ref(), names.cgroup.as_deref())
             {

@@ -65,6 +65,7 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
         Pipeline::begin(live.started(), watch.limits, filter, format(watch), WallClock::read())
             .context(UNWRITABLE)?;
     pipeline.set_naming(Box::new(HostNames::new(cgroups)));
+    pipeline.set_source_decides_owners(live.decides_owners());
 
     let mut looks = Looks::begin(survey, &live, watch.audit, &mut pipeline);
     let mut tick = tokio::time::interval(looks::TICK);

@@ -55,6 +55,8 @@ pub(super) struct Attached {
     pub(super) sees_resets: bool,
     /// Whether `tcp:tcp_destroy_sock` is seen.
     pub(super) sees_destruction: bool,
+    /// Whether whose sockets are asked for is decided in the kernel half.
+    pub(super) decides_owners: bool,
 }
 
 /// Attaches the best hook that this kernel gives, or the one that is asked for.
@@ -130,7 +132,8 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let (accepts, more) = accepts.attach(&mut ebpf, settings.ring_size)?;
     links.extend(more);
     let hook = Hook::Btf { cookie: globals.cookie };
-    Ok(Attached { ebpf, links, hook, lifecycle, accepts, sees_resets, sees_destruction })
+    let decides_owners = globals.cookie && globals.cgroup == settings.cgroup.is_some();
+    Ok(Attached { ebpf, links, hook, lifecycle, accepts, sees_resets, sees_destruction, decides_owners })
 }
 
 fn load_states(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Ebpf, OpenError> {
@@ -198,6 +201,7 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
         accepts,
         sees_resets,
         sees_destruction: false,
+        decides_owners: false,
     })
 }
 

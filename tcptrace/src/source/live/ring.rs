@@ -48,6 +48,7 @@ pub struct Live {
     timer_missed: u64,
     sees_resets: bool,
     sees_destruction: bool,
+    decides_owners: bool,
     /// Lost in the full ring, as far as it was reported.
     lost_before: u64,
     tick_ns: u64,
@@ -66,8 +67,16 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let Attached { mut ebpf, links, hook, lifecycle, accepts, sees_resets, sees_destruction } =
-            object::attach(settings)?;
+        let Attached {
+            mut ebpf,
+            links,
+            hook,
+            lifecycle,
+            accepts,
+            sees_resets,
+            sees_destruction,
+            decides_owners,
+        } = object::attach(settings)?;
         let timer_misses = object::timer_misses(&ebpf);
         let misses = object::misses(&ebpf, hook);
         let started = clock::now();
@@ -99,6 +108,7 @@ impl Live {
             timer_missed: 0,
             sees_resets,
             sees_destruction,
+            decides_owners,
             lost_before: 0,
             tick_ns: clock::tick_ns(),
             missed_before: 0,
@@ -129,6 +139,11 @@ impl Live {
     /// Whether it is reported that a closed socket is let go by the last descriptor.
     pub const fn sees_destruction(&self) -> bool {
         self.sees_destruction
+    }
+
+    /// Whether nothing is reported any more of a connection whose owner is known and not asked for.
+    pub const fn decides_owners(&self) -> bool {
+        self.decides_owners
     }
 
     /// How many timer events were skipped by the kernel since the last call. Most of them are about timers that are no
