@@ -40,7 +40,7 @@ fn compare(netns: &Netns, cases: &[Case<'_>], body: impl FnOnce() -> Result<()>)
     // By socket: two tracers may disagree on the order of what happens on two CPUs at the same time.
     let rows_here = |tracer: Tracer| -> Result<Vec<Row>> {
         let mut rows = tracer.stop()?.only(|row| row.netns == Some(netns.inode)).rows;
-        rows.sort_by_key(|row| row.cookie);
+        rows.sort_by_key(|row| (row.cookie, row.role.clone()));
         Ok(rows)
     };
     let all = rows_here(reference)?;

@@ -44,8 +44,10 @@ pub(crate) enum Feature {
 /// The tests that cannot be without; a test's name begins with one of these.
 const NEEDED: &[(&str, Feature)] = &[
     ("held::", Feature::Cookies),
+    ("kernel_filter::other_processes", Feature::Cookies),
     ("owner_kinds::", Feature::Cookies),
     ("owners::open_before", Feature::Cookies),
+    ("places::cgroups", Feature::Cookies),
     ("seeding::", Feature::Cookies),
     ("stacks::", Feature::Cookies),
     ("time_wait::sampled", Feature::Cookies),
