@@ -141,6 +141,8 @@ pub const LOST_RECORDS: u32 = 0;
 pub const LOST_BACKUPS: u32 = 1;
 /// Entries of the same array: not lost, but not asked for, and seen by the second program only.
 pub const UNWANTED_BACKUPS: u32 = 2;
+/// Entries of the same array: stacks that were not taken, because more than half of the ring was full.
+pub const LOST_STACKS: u32 = 3;
 
 /// Bits of [`RawRecord::known`]: which fields the kernel half could fill. A field whose bit is clear is zero
 /// and means "unknown".
@@ -294,6 +296,54 @@ pub struct RawMini {
     pub reserved_4: u8,
 }
 
+/// Addresses of a stack that are kept, the innermost first.
+pub const MAX_STACK: usize = 64;
+
+/// Bytes at the top of a stack that are kept.
+pub const STACK_BYTES: usize = 4096;
+
+/// They are copied in so many bytes at a time, until a piece cannot be read.
+pub const STACK_PIECE: usize = 256;
+
+/// The user stack of a task that makes a call of a socket's own (`--stacks`). It comes before the record of what the call
+/// does; told from other records by its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RawStack {
+    /// Whose it is, and how much of it is there.
+    pub head: RawStackHead,
+    /// Return addresses, the innermost first, found by the kernel by frame pointers; zeros follow.
+    pub frames: [u64; MAX_STACK],
+    /// The stack, from the stack pointer upwards. What was not copied holds anything.
+    pub memory: [u8; STACK_BYTES],
+}
+
+/// See [`RawStack::head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RawStackHead {
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub ts_ns: u64,
+    /// The socket's.
+    pub cookie: u64,
+    /// `bpf_get_current_pid_tgid`.
+    pub pid_tgid: u64,
+    /// As [`RawRecord::start_ns`].
+    pub start_ns: u64,
+    /// Bytes of [`RawStack::frames`] that are filled, or a negative errno (`bpf_get_stack`).
+    pub bytes: i64,
+    /// Bytes of [`RawStack::memory`] that are filled. 0: the registers and the memory are not known (Linux before 5.15).
+    pub copied: u64,
+    /// Where user space made the call: instruction pointer, stack pointer, frame pointer, and the link register where there
+    /// is one.
+    pub registers: [u64; 4],
+}
+
+impl RawStack {
+    /// Size in the ring buffer.
+    pub const SIZE: usize = size_of::<Self>();
+}
+
 // The layout is a contract: a change of it is a change of this table.
 const _: () = {
     use core::mem::{align_of, offset_of};
@@ -323,6 +373,11 @@ const _: () = {
     assert!(offset_of!(RawRecord, detail) == 119);
 
     assert!(size_of::<RawMini>() == RawRecord::SIZE);
+    assert!(RawStack::SIZE == 4688 && RawStack::SIZE != RawRecord::SIZE);
+    assert!(offset_of!(RawStack, head) == 0 && offset_of!(RawStackHead, registers) == 48);
+    assert!(offset_of!(RawStack, frames) == 80);
+    assert!(offset_of!(RawStack, memory) == 592);
+    assert!(STACK_BYTES.is_multiple_of(STACK_PIECE));
     assert!(offset_of!(RawMini, jiffies_left) == 32);
     assert!(offset_of!(RawMini, entry_stamp_ms) == 40);
     assert!(offset_of!(RawMini, laddr) == offset_of!(RawRecord, laddr));

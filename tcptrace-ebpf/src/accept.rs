@@ -19,6 +19,7 @@ use tcptrace_common::{IPPROTO_TCP, KIND_ACCEPT, RawRecord, known};
 use crate::{
     emit, filter_owner, settings,
     sock::Sock,
+    stack,
     task::{OpenSocket, Task},
 };
 
@@ -37,7 +38,7 @@ fn accept_fexit(ctx: FExitContext) -> i32 {
     let sk = unsafe { Sock::from_typed_argument(accepted) };
     let protocol = sk.protocol();
     if settings::wants_protocol(protocol) {
-        report(sk.existing_cookie(), sk.address(), protocol);
+        report(ctx.as_ptr(), sk.existing_cookie(), sk.address(), protocol);
     }
     0
 }
@@ -70,13 +71,13 @@ fn accept_exit(ctx: TracePointContext) -> u32 {
         && let Some(file) = OpenSocket::behind(descriptor)
         && file.protocol == IPPROTO_TCP
     {
-        report(file.cookie, file.sk, file.protocol);
+        report(ctx.as_ptr(), file.cookie, file.sk, file.protocol);
     }
     0
 }
 
 #[inline(always)]
-fn report(cookie: u64, sk: u64, protocol: u16) {
+fn report(ctx: *mut c_void, cookie: u64, sk: u64, protocol: u16) {
     // Without a cookie it has not changed its state before our eyes.
     if cookie == 0 {
         return;
@@ -84,6 +85,9 @@ fn report(cookie: u64, sk: u64, protocol: u16) {
     let task = Task::current();
     if filter_owner::is_on() && !filter_owner::wants_owned(cookie, &task, false) {
         return;
+    }
+    if stack::is_wanted() {
+        stack::report(ctx, cookie, &task);
     }
     emit::record(&RawRecord {
         ts_ns: emit::now_ns(),

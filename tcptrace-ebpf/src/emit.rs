@@ -3,9 +3,10 @@
 use core::arch::asm;
 
 use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
     helpers::bpf_ktime_get_ns,
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use tcptrace_common::{KIND_TRANSITION_BACKUP, LOST_BACKUPS, LOST_RECORDS, RawMini, RawRecord};
 
@@ -15,7 +16,7 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// Records that found the ring full, per CPU, with an entry for each kind.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(3, 0);
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 
 /// Puts one record into the ring, or counts it as lost. Returns whether it was put.
 #[inline(always)]
@@ -27,6 +28,18 @@ pub(crate) fn record(record: &RawRecord) -> bool {
 #[inline(always)]
 pub(crate) fn mini(record: &RawMini) -> bool {
     put(record, LOST_RECORDS)
+}
+
+/// Room for something large that is filled in place. It takes no room that transitions may need: it is counted as lost when
+/// more than half of the ring is full.
+#[inline(always)]
+pub(crate) fn reserve_large<T: 'static>(entry: u32) -> Option<RingBufEntry<T>> {
+    let is_half_full = EVENTS.query(BPF_RB_AVAIL_DATA.into()) > EVENTS.query(BPF_RB_RING_SIZE.into()) / 2;
+    let slot = if is_half_full { None } else { EVENTS.reserve::<T>(0) };
+    if slot.is_none() {
+        count(entry);
+    }
+    slot
 }
 
 /// Submitting without flags wakes the reader only when it has caught up (adaptive notification).

@@ -36,6 +36,8 @@ mod settings;
 #[cfg(target_arch = "bpf")]
 mod sock;
 #[cfg(target_arch = "bpf")]
+mod stack;
+#[cfg(target_arch = "bpf")]
 mod state_btf;
 #[cfg(target_arch = "bpf")]
 mod state_classic;

@@ -10,6 +10,7 @@
 //! not. TCP changes states in system calls and in softirq only, so there is no third level.
 
 use aya_ebpf::{
+    EbpfContext as _,
     cty::c_void,
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
@@ -26,6 +27,7 @@ use crate::{
     filter::{self, Candidate},
     filter_owner, settings,
     sock::Sock,
+    stack,
     task::Task,
 };
 
@@ -157,6 +159,9 @@ impl Change {
                 }
                 return;
             }
+        }
+        if is_owner && have_cookie && stack::is_wanted() {
+            stack::report(ctx.as_ptr(), cookie, &task);
         }
         let put = emit::record(&RawRecord {
             ts_ns: emit::now_ns(),

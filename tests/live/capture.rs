@@ -61,6 +61,7 @@ impl Row {
         let ts = text(value, "ts")?.context("ts is null")?;
         // RFC 3339 with nanoseconds: 2026-01-31T12:34:56.123456789Z, or an offset for the Z.
         ensure!(ts.len() >= 30 && ts.as_bytes()[10] == b'T' && ts.as_bytes()[19] == b'.', "ts is {ts}");
+        value.get("stack").context("no field stack")?;
         for field in ["runtime", "pod", "unit"] {
             text(value, field)?;
         }

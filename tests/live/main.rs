@@ -24,6 +24,7 @@ mod resets;
 mod rights;
 mod seeding;
 mod servers;
+mod stacks;
 mod time_wait;
 mod traffic;
 mod worker;
@@ -72,6 +73,8 @@ const TESTS: &[(&str, Test)] = &[
     ("places::two_namespaces", places::two_namespaces),
     ("places::cgroups", places::cgroups),
     ("places::unknown_places", places::unknown_places),
+    ("stacks::of_each_call", stacks::of_each_call),
+    ("stacks::without_frame_pointers", stacks::without_frame_pointers),
     ("filters::ports", filters::ports),
     ("filters::addresses_and_families", filters::addresses_and_families),
     ("filters::states", filters::states),

@@ -6,6 +6,7 @@ mod names;
 mod pipeline;
 mod stop;
 mod survey;
+mod symbols;
 mod terminal;
 mod watch;
 

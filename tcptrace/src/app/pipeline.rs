@@ -5,9 +5,11 @@ use std::{borrow::Cow, io, num::NonZeroU32};
 use crate::{
     model::{
         Accepted, Event, Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Owner, OwnerIs,
-        Sampled, Sees, SocketKey, Table, Task, TcpState,
+        Sampled, Sees, SocketKey, Stacks, Table, Task, TcpState, Transition,
     },
-    output::{Audit, LineFormat, Moment, Nameless, Names, Naming, Notice, Summary, SynCookies},
+    output::{
+        Audit, Beside, LineFormat, Moment, Nameless, Names, Naming, Notice, Summary, Symbolise, SynCookies,
+    },
     source::{Batch, clock::WallClock},
 };
 
@@ -18,6 +20,9 @@ pub struct Pipeline {
     format: Box<dyn LineFormat>,
     naming: Box<dyn Naming>,
     source_decides_owners: bool,
+    /// Where stacks are asked for.
+    symbols: Option<Box<dyn Symbolise>>,
+    stacks: Stacks,
     started: KtimeNs,
     wall_clock: WallClock,
     shown: u64,
@@ -47,6 +52,8 @@ impl Pipeline {
             format,
             naming: Box::new(Nameless::default()),
             source_decides_owners: false,
+            symbols: None,
+            stacks: Stacks::default(),
             started,
             wall_clock,
             shown: 0,
@@ -65,6 +72,11 @@ impl Pipeline {
     /// forgotten then.
     pub const fn set_source_decides_owners(&mut self, decides: bool) {
         self.source_decides_owners = decides;
+    }
+
+    /// Who knows what code is behind the addresses of stacks.
+    pub fn set_symbols(&mut self, symbols: Box<dyn Symbolise>) {
+        self.symbols = Some(symbols);
     }
 
     /// Names that were found for network namespaces.
@@ -88,7 +100,11 @@ impl Pipeline {
         for lost in &batch.lost {
             self.lost(lost)?;
         }
+        for stack in &batch.stacks {
+            self.stacks.wait(stack.clone());
+        }
         for event in &batch.events {
+            self.note_stack(event);
             if let (Event::Forked(forked), Some(processes)) = (event, &mut self.filter.processes) {
                 processes.forked(forked);
             }
@@ -98,6 +114,7 @@ impl Pipeline {
             }
         }
         self.tell(|table, tell| table.settle(batch.taken, tell))?;
+        self.stacks.settle(batch.taken);
         if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
             self.notice(lost.noticed, &Notice::Lost(&lost))?;
         }
@@ -194,6 +211,21 @@ impl Pipeline {
         self.format.notice(self.moment(at), notice)
     }
 
+    /// Looks up the stack of a call that is about to be told.
+    fn note_stack(&mut self, event: &Event) {
+        let Some(symbols) = &mut self.symbols else { return };
+        let (ts, key, thread) = match event {
+            Event::Transition(Transition { ts, key, thread: Some(thread), .. }) => (*ts, *key, *thread),
+            Event::Accepted(accepted) => (accepted.ts, accepted.key, accepted.task.thread()),
+            _ => return,
+        };
+        match self.stacks.take(ts, key, thread) {
+            Some(stack) => self.stacks.remember(key, symbols.frames(&stack)),
+            // That of an earlier call would be taken for this one's.
+            None => self.stacks.forget(key),
+        }
+    }
+
     /// Nothing more will be reported of a connection that was accepted by somebody who is not asked for.
     fn accepted(&mut self, event: &Accepted) {
         if self.source_decides_owners && self.filter.asks_for_owners() {
@@ -245,7 +277,12 @@ impl Pipeline {
             if self.filter.keeps(observed, names.cgroup.as_deref()) {
                 self.shown += 1;
                 let at = moment(observed.transition.ts, started, wall_clock);
-                result = self.format.transition(at, observed, names);
+                let (stack, is_new_stack) = self.stacks.tell(observed.transition.key).unzip();
+                let is_new_stack = is_new_stack.unwrap_or(false);
+                result = self.format.transition(at, observed, Beside { names, stack, is_new_stack });
+            }
+            if observed.transition.new == TcpState::Close {
+                self.stacks.forget(observed.transition.key);
             }
         });
         for key in unwanted {

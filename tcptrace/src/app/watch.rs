@@ -16,6 +16,7 @@ use super::{
     pipeline::Pipeline,
     stop::{Reason, Stop},
     survey::Survey,
+    symbols::SymbolThread,
     terminal,
 };
 use crate::{
@@ -59,6 +60,7 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
     let settings = Settings { filter: filter.clone(), cgroup, ..watch.settings.clone() };
     let survey = Survey::start();
     let mut launch = Launch::prepare(&watch.command)?;
+    let symbols = watch.settings.stacks.then(SymbolThread::start).transpose()?;
     let mut live = Live::open(&settings)?;
     stop.after(watch.duration);
     let mut pipeline =
@@ -66,6 +68,9 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
             .context(UNWRITABLE)?;
     pipeline.set_naming(Box::new(HostNames::new(cgroups)));
     pipeline.set_source_decides_owners(live.decides_owners());
+    if let Some(symbols) = symbols {
+        pipeline.set_symbols(Box::new(symbols));
+    }
 
     let mut looks = Looks::begin(survey, &live, watch.audit, &mut pipeline);
     let mut tick = tokio::time::interval(looks::TICK);
@@ -123,6 +128,7 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
     }
     looks.finish(&mut pipeline).await.context(UNWRITABLE)?;
     let ended = clock::now();
+    let stacks_skipped = live.stacks_skipped().context("cannot read the count of skipped stacks")?;
     let summary = pipeline
         .end(ended, |summary| Summary {
             hook: live.hook().name(),
@@ -130,6 +136,7 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
             lifecycle: live.lifecycle().way.name(),
             lifecycle_why: live.lifecycle().to_string(),
             timer_events_skipped: looks.skipped(),
+            stacks_skipped,
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "2^52 ns are 52 days, then microseconds are lost"

@@ -36,6 +36,9 @@ pub struct WatchArgs {
     /// End after this time, such as 90s, 5m, 1h30m
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Tracing")]
     duration: Option<Duration>,
+    /// Show the user stack of the last connect, listen, accept or close of each connection, with function, file and line
+    #[arg(long, help_heading = "Tracing")]
+    stacks: bool,
     /// Report MPTCP-level sockets too
     #[arg(long, help_heading = "Tracing")]
     mptcp: bool,
@@ -201,6 +204,7 @@ impl WatchArgs {
                 },
                 filter,
                 cgroup: None,
+                stacks: self.stacks,
                 mptcp: self.mptcp,
                 kernel_log: verbose >= 2,
             },

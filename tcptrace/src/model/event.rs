@@ -161,6 +161,13 @@ pub struct Task {
     pub cgroup: Option<NonZeroU64>,
 }
 
+impl Task {
+    /// Its thread.
+    pub fn thread(&self) -> ThreadId {
+        ThreadId(u64::from(self.pid.get()) << 32 | u64::from(self.tid.get()))
+    }
+}
+
 /// A socket went from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {

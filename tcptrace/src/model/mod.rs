@@ -17,6 +17,7 @@ pub mod prefilter;
 pub mod processes;
 mod resample;
 pub mod sample;
+pub mod stack;
 pub mod state;
 pub mod table;
 mod time_wait;
@@ -38,6 +39,7 @@ pub use self::{
     prefilter::Candidate,
     processes::Processes,
     sample::{Sampled, SampledKind},
+    stack::{Frame, Stack, StackTop, Stacks},
     state::TcpState,
     table::{Counters, Limits, Observation, Sees, Table},
     workload::{Cgroup, Container, NetnsName, Runtime, Workload},

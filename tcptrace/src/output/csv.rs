@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use csv::{Writer, WriterBuilder};
 
 use super::{
-    LineFormat, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies, escape::Medium,
+    Beside, LineFormat, Moment, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies, escape::Medium,
     json::TransitionFields,
 };
 use crate::model::Observation;
 
-const COLUMNS: [&str; 35] = [
+const COLUMNS: [&str; 36] = [
     "type",
     "schema_version",
     "ts",
@@ -45,6 +45,7 @@ const COLUMNS: [&str; 35] = [
     "end_cause",
     "origin",
     "reset_reason",
+    "stack",
     "count",
     "where",
 ];
@@ -87,9 +88,9 @@ impl<W: Write> LineFormat for Csv<W> {
         Ok(())
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()> {
+    fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()> {
         let nothing: [Option<u64>; 2] = [None; 2];
-        Ok(self.out.serialize((TransitionFields::new(at, observed, names, Medium::Csv), nothing))?)
+        Ok(self.out.serialize((TransitionFields::new(at, observed, beside, Medium::Csv), nothing))?)
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::ser::Formatter;
 
-use crate::model::Comm;
+use crate::model::{Comm, Frame};
 
 /// Whether a character must not reach a terminal as it is: controls (C0, DEL, C1), and the invisible ones that
 /// reorder or hide text (bidirectional controls, zero-width characters, line and paragraph separators, tags).
@@ -76,6 +76,22 @@ fn one_word(safe: Cow<'_, str>) -> Cow<'_, str> {
 /// A process name for JSON, where the encoding does the escaping: what is no UTF-8 becomes U+FFFD.
 pub fn comm_json(comm: &Comm) -> Cow<'_, str> {
     String::from_utf8_lossy(comm.bytes())
+}
+
+/// A function call of a stack in one line: `symbol+0x1f (file.rs:12)`, or `module+0x1f`, or its address.
+pub fn frame(frame: &Frame) -> String {
+    let Frame { addr, symbol, offset, module, file, line, .. } = frame;
+    let place = match (file, line) {
+        (Some(file), Some(line)) => format!(" ({}:{line})", text(file)),
+        (Some(file), None) => format!(" ({})", text(file)),
+        (None, _) => symbol
+            .as_ref()
+            .and(module.as_deref())
+            .map_or_else(String::new, |module| format!(" ({})", text(module))),
+    };
+    let name = symbol.as_deref().or(module.as_deref());
+    let offset = offset.map_or_else(String::new, |offset| format!("+{offset:#x}"));
+    name.map_or_else(|| format!("{addr:#x}"), |name| format!("{}{offset}{place}", text(name)))
 }
 
 /// Where hostile strings go, of the formats for programs.

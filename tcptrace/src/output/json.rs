@@ -21,6 +21,7 @@
 //! | `closed_by` | `"local"`, `"remote"` or null |
 //! | `end_cause` | on `-> CLOSE`: why; null otherwise, and for a listener |
 //! | `origin` | `"observed"`, `"seeded"` or `"inferred"` |
+//! | `stack` | with `--stacks`: the user stack of the last connect, listen, accept or close, innermost first: `addr`, `symbol`, `offset` (in the symbol, else in the module), `module`, `file`, `line`, `inlined`; null when unknown |
 //! | `reset_reason` | why we reset it, in the kernel's words; null otherwise, and where the kernel does not say |
 //!
 //! The others have `ts` and `ts_ns`, too. `lost`: `count`, `where`. `audit`: `sockets`, `drift`. `syncookies`: `netns`,
@@ -38,10 +39,10 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::{
-    Audit, LineFormat, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies,
+    Audit, Beside, LineFormat, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies,
     escape::{self, Medium},
 };
-use crate::model::{Connection, Dwell, Held, Observation};
+use crate::model::{Connection, Dwell, Frame, Held, Observation};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -104,10 +105,12 @@ pub(super) struct TransitionFields<'a> {
     end_cause: Option<&'static str>,
     origin: &'static str,
     reset_reason: Option<String>,
+    stack: StackField<'a>,
 }
 
 impl<'a> TransitionFields<'a> {
-    pub(super) fn new(at: Moment, observed: &'a Observation, names: &'a Names, medium: Medium) -> Self {
+    pub(super) fn new(at: Moment, observed: &'a Observation, beside: Beside<'a>, medium: Medium) -> Self {
+        let names = beside.names;
         let Observation { transition, connection, dwell, owner, reset_reason } = observed;
         let Connection { local, remote, role, netns, closed_by, end_cause, origin, .. } = connection;
         let cgroup = names.cgroup.as_deref();
@@ -147,6 +150,7 @@ impl<'a> TransitionFields<'a> {
             end_cause: end_cause.map(crate::model::EndCause::name),
             origin: origin.name(),
             reset_reason: reset_reason.map(|reason| reason.name().to_ascii_lowercase()),
+            stack: StackField { frames: beside.stack, medium },
         }
     }
 
@@ -164,7 +168,45 @@ impl<'a> TransitionFields<'a> {
             duration_ns: at.ktime.since(held.since),
             // A record that was lost may have been its end.
             duration_is: (!held.is_doubtful).then_some("exact"),
-            ..Self::new(at, observed, names, medium)
+            ..Self::new(at, observed, Beside { names, stack: None, is_new_stack: false }, medium)
+        }
+    }
+}
+
+/// A stack: a list of frames, or, where a cell has no lists, one string.
+pub(super) struct StackField<'a> {
+    frames: Option<&'a [Frame]>,
+    medium: Medium,
+}
+
+#[derive(Serialize)]
+struct FrameFields<'a> {
+    addr: u64,
+    symbol: Option<&'a str>,
+    offset: Option<u64>,
+    module: Option<&'a str>,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    inlined: bool,
+}
+
+impl Serialize for StackField<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(frames) = self.frames else { return serializer.serialize_none() };
+        match self.medium {
+            Medium::Json => serializer.collect_seq(frames.iter().map(|frame| FrameFields {
+                addr: frame.addr,
+                symbol: frame.symbol.as_deref(),
+                offset: frame.offset,
+                module: frame.module.as_deref(),
+                file: frame.file.as_deref(),
+                line: frame.line,
+                inlined: frame.inlined,
+            })),
+            Medium::Csv => {
+                let frames: Vec<String> = frames.iter().map(escape::frame).collect();
+                serializer.serialize_str(&frames.join("; "))
+            }
         }
     }
 }
@@ -216,8 +258,8 @@ impl<W: Write> LineFormat for Json<W> {
         Ok(())
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()> {
-        self.object(&TransitionFields::new(at, observed, names, Medium::Json))
+    fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()> {
+        self.object(&TransitionFields::new(at, observed, beside, Medium::Json))
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 pub use self::{
     csv::Csv,
     json::Json,
-    names::{Nameless, Names, Naming},
+    names::{Beside, Nameless, Names, Naming, Symbolise},
     notice::{Audit, Notice, SynCookies},
     summary::Summary,
     text::{Text, TextOptions},
@@ -41,7 +41,7 @@ pub trait LineFormat {
     /// What comes first, once.
     fn begin(&mut self) -> io::Result<()>;
     /// A connection changed its state.
-    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()>;
+    fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()>;
     /// Whether names are of interest.
     fn wants_names(&self) -> bool {
         true

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use crate::model::{Cgroup, NetnsName, Owner};
+use crate::model::{Cgroup, Frame, NetnsName, Owner, Stack};
 
 /// The names that there are for a connection.
 #[derive(Clone, Debug, Default)]
@@ -37,4 +37,21 @@ impl Naming for Nameless {
     }
 
     fn report(&mut self, _: Vec<(NonZeroU32, NetnsName)>) {}
+}
+
+/// Who knows what code is behind addresses.
+pub trait Symbolise {
+    /// The functions of a stack, the innermost first.
+    fn frames(&mut self, stack: &Stack) -> Arc<[Frame]>;
+}
+
+/// What there is to tell of a transition beside what the model knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// Names for its numbers.
+    pub names: &'a Names,
+    /// The stack of the last call on its socket.
+    pub stack: Option<&'a [Frame]>,
+    /// Whether that was told with no row before.
+    pub is_new_stack: bool,
 }

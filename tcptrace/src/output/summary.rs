@@ -43,6 +43,8 @@ pub struct Summary {
     pub drift: u64,
     /// Runs of the programs on timers that the kernel skipped; most are about timers that are no business of ours.
     pub timer_events_skipped: u64,
+    /// Stacks that were not taken, because the ring was half full.
+    pub stacks_skipped: u64,
     /// Full sockets swapped for time-wait ones.
     pub swaps: u64,
     /// Listeners' children of which nothing but their birth was seen, which is not told then.
@@ -85,6 +87,7 @@ impl Summary {
             audits: 0,
             drift: 0,
             timer_events_skipped: 0,
+            stacks_skipped: 0,
             swaps: counters.swaps,
             unborn: counters.unborn,
             recovered: counters.recovered,
@@ -115,6 +118,7 @@ impl fmt::Display for Summary {
             (self.gaps, "with missing events"),
             (self.illegal, "illegal transitions"),
             (self.backwards, "out of order"),
+            (self.stacks_skipped, "stacks not taken"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;

@@ -9,7 +9,7 @@ use std::{
 use anstyle::{AnsiColor, Color, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Audit, LineFormat, Moment, Names, Notice, Summary, SynCookies, escape};
+use super::{Audit, Beside, LineFormat, Moment, Names, Notice, Summary, SynCookies, escape};
 use crate::model::{
     Cgroup, ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Owner, OwnerIs, Role, Runtime, TcpState,
     Workload,
@@ -149,8 +149,9 @@ impl<W: Write> LineFormat for Text<W> {
         self.options.wide
     }
 
-    fn transition(&mut self, at: Moment, observed: &Observation, names: &Names) -> io::Result<()> {
+    fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()> {
         let Observation { transition, connection, dwell, owner, .. } = observed;
+        let names = beside.names;
         let width = self.address_width();
         let time_width = if self.options.wall_clock.is_some() { 15 } else { 12 };
         let style =
@@ -184,6 +185,9 @@ impl<W: Write> LineFormat for Text<W> {
                 connection.origin.name(),
                 known(names.cgroup.as_deref().map(workload)),
             )?;
+        }
+        for frame in beside.stack.filter(|_| beside.is_new_stack).unwrap_or_default() {
+            write!(self.out, "\n    at {}", escape::frame(frame))?;
         }
         writeln!(self.out)
     }

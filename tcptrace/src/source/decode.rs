@@ -5,15 +5,15 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use tcptrace_common::{
     AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, KIND_ACCEPT, KIND_DESTROY, KIND_FORK, KIND_REQUEST,
     KIND_RESET_RECEIVED, KIND_RESET_SENT, KIND_TIME_WAIT, KIND_TRANSITION, KIND_TRANSITION_BACKUP, RawMini,
-    RawRecord, flags, known, tcp_state, timer_action,
+    RawRecord, RawStack, flags, known, tcp_state, timer_action,
 };
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use crate::model::{
     Accepted, Comm, Destroyed, Endpoint, Event, Family, Forked, KtimeNs, ProcessStart, Request, ResetReason,
-    ResetReceived, ResetSent, SocketKey, Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple,
-    event::canonical,
+    ResetReceived, ResetSent, SocketKey, Stack, StackTop, Task, TcpState, ThreadId, TimeWait, TimerAction,
+    Transition, Tuple, event::canonical,
 };
 
 /// A record that is not what the contract says.
@@ -116,6 +116,31 @@ fn transition(raw: &RawRecord, is_backup: bool) -> Result<Transition, Malformed>
         address: SocketKey::from_address(raw.sk),
         listener: None,
     })
+}
+
+/// Decodes the user stack of a call, where a record is one by its size.
+pub fn decode_stack(bytes: &[u8]) -> Option<Result<Stack, Malformed>> {
+    let raw = RawStack::read_from_bytes(bytes).ok()?;
+    let filled = usize::try_from(raw.head.bytes).unwrap_or(0) / size_of::<u64>();
+    let frames = raw.frames.iter().take(filled).take_while(|addr| **addr != 0);
+    let pid = u32::try_from(raw.head.pid_tgid >> 32).ok().and_then(NonZeroU32::new);
+    Some(pid.ok_or(Malformed::NoTask).map(|pid| Stack {
+        ts: KtimeNs(raw.head.ts_ns),
+        key: key(raw.head.cookie, 0, known::COOKIE),
+        pid,
+        thread: ThreadId(raw.head.pid_tgid),
+        started_ns: Some(raw.head.start_ns).filter(|start| *start != 0),
+        addrs: frames.copied().collect(),
+        top: top(&raw),
+    }))
+}
+
+/// `None` where nothing of the memory is known.
+fn top(raw: &RawStack) -> Option<StackTop> {
+    let memory =
+        raw.memory.get(..usize::try_from(raw.head.copied).ok()?).filter(|memory| !memory.is_empty())?;
+    let [ip, sp, fp, lr] = raw.head.registers;
+    Some(StackTop { ip, sp, fp, lr, memory: memory.into() })
 }
 
 /// The owner; `None` where the task on the CPU is not it, and for pid 0, which owns no socket.

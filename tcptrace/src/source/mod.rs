@@ -11,7 +11,7 @@ pub mod poll;
 pub mod processes;
 pub mod symbols;
 
-use crate::model::{Event, KtimeNs, Lost};
+use crate::model::{Event, KtimeNs, Lost, Stack};
 
 /// What a source hands over at once.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Batch {
     pub lost: Vec<Lost>,
     /// In the order of the kernel's ring buffer.
     pub events: Vec<Event>,
+    /// Stacks of calls, each older than the event that tells of its call, which may be in a later batch.
+    pub stacks: Vec<Stack>,
     /// How many transitions the first observer has missed in all; the second's reports of them, if any, were handed
     /// over with this batch or before.
     pub missed: u64,
@@ -32,10 +34,11 @@ impl Batch {
     pub fn clear(&mut self) {
         self.lost.clear();
         self.events.clear();
+        self.stacks.clear();
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.lost.is_empty() && self.events.is_empty()
+        self.lost.is_empty() && self.events.is_empty() && self.stacks.is_empty()
     }
 }

@@ -89,6 +89,8 @@ pub struct Settings {
     pub filter: Filter,
     /// The filter's cgroup.
     pub cgroup: Option<CgroupPlace>,
+    /// Report the user stacks of calls.
+    pub stacks: bool,
     /// Report MPTCP-level sockets too.
     pub mptcp: bool,
     /// Pass the kernel half's own diagnostics on to the log.

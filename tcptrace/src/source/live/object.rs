@@ -15,7 +15,7 @@ use super::{
     filter, format,
     lifecycle::{Ladder, TIMERS},
     misses::Misses,
-    offsets::Offset,
+    offsets::{Offset, USER_REGISTERS},
     programs::{Link, Typed, program},
     tracefs,
     types::{self, Types},
@@ -88,6 +88,8 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
         BtfProblem::Unreadable { path: types::VMLINUX, source }
     })?;
     globals.cookie = true;
+    globals.user_registers = types.has_helper("task_pt_regs");
+    globals.offsets.extend(USER_REGISTERS);
     globals.cgroup = settings.cgroup.is_some();
     if globals.cgroup
         && let Err(error) = load_states(settings, &globals, &btf)
@@ -227,6 +229,8 @@ pub(super) fn attach_tracepoint(
 pub(super) struct Globals {
     pub(super) offsets: Vec<Offset>,
     pub(super) addresses: Vec<(&'static str, u64)>,
+    /// `bpf_task_pt_regs` may be called.
+    user_registers: bool,
     /// Whether `inet_csk_accept` has two arguments, not four.
     pub(super) accept_has_two_arguments: bool,
     cookie: bool,
@@ -237,6 +241,7 @@ pub(super) struct Globals {
 
 fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
     let (mptcp, have_cookie) = (u8::from(settings.mptcp), u8::from(globals.cookie));
+    let (stacks, have_registers) = (u8::from(settings.stacks), u8::from(globals.user_registers));
     let has_two_arguments = u8::from(globals.accept_has_two_arguments);
     let log_level = if settings.kernel_log { LOG_DEBUG } else { LOG_OFF };
     let cgroup = settings.cgroup.filter(|_| globals.cgroup);
@@ -249,6 +254,8 @@ fn load(settings: &Settings, globals: &Globals) -> Result<Ebpf, OpenError> {
         .map_max_entries("EVENTS", settings.ring_size)
         .override_global("MPTCP", &mptcp, true)
         .override_global("HAVE_COOKIE", &have_cookie, true)
+        .override_global("STACKS", &stacks, true)
+        .override_global("HAVE_REGISTERS", &have_registers, true)
         // The helper that it needs is older than cookies in tracing programs.
         .override_global("HAVE_TASK", &have_cookie, true)
         .override_global("ACCEPT_HAS_TWO_ARGUMENTS", &has_two_arguments, true)

@@ -70,7 +70,22 @@ const FOR_RESETS: [Wanted; 3] = [
     ("SKB_TRANSPORT_HEADER", "sk_buff", "transport_header", Bytes(2)),
 ];
 
+/// Where user space made a system call: members of `pt_regs`, which are an interface of the kernel's (ptrace).
+#[cfg(target_arch = "x86_64")]
+pub(super) const USER_REGISTERS: [Offset; 4] =
+    [("REGISTER_IP", 128), ("REGISTER_SP", 152), ("REGISTER_FP", 32), ("REGISTER_LR", 128)];
+
+/// See above.
+#[cfg(target_arch = "aarch64")]
+pub(super) const USER_REGISTERS: [Offset; 4] =
+    [("REGISTER_IP", 256), ("REGISTER_SP", 248), ("REGISTER_FP", 29 * 8), ("REGISTER_LR", 30 * 8)];
+
 impl Types {
+    /// Whether programs on this kernel may call `bpf_NAME`; it may be refused to some of them.
+    pub(super) fn has_helper(&self, name: &str) -> bool {
+        self.enumerators("bpf_func_id").iter().any(|(known, _)| known.strip_prefix("BPF_FUNC_") == Some(name))
+    }
+
     /// Offsets for the state programs.
     pub(super) fn for_states(&self) -> Result<Vec<Offset>, BtfProblem> {
         self.all(&FOR_STATES)

@@ -7,7 +7,7 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
-use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS, UNWANTED_BACKUPS};
+use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS, LOST_STACKS, UNWANTED_BACKUPS};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -20,7 +20,11 @@ use super::{
 };
 use crate::{
     model::{KtimeNs, Lost, LostAt},
-    source::{Batch, clock, decode::decode, poll},
+    source::{
+        Batch, clock,
+        decode::{decode, decode_stack},
+        poll,
+    },
 };
 
 /// Records taken at once, at most. Bounds the batch and how stale the count of lost records can be.
@@ -160,6 +164,15 @@ impl Live {
         Ok(sum - std::mem::replace(&mut self.timer_missed, sum).min(sum))
     }
 
+    /// How many stacks were not taken, so that there was room for what changes.
+    ///
+    /// # Errors
+    ///
+    /// The counter cannot be read.
+    pub fn stacks_skipped(&self) -> io::Result<u64> {
+        self.lost(LOST_STACKS)
+    }
+
     /// A moment at which tracing was already on.
     pub const fn started(&self) -> KtimeNs {
         self.started
@@ -202,8 +215,12 @@ impl Live {
         while batch.events.len() < room
             && let Some(record) = ring.next()
         {
-            match decode(&record, self.tick_ns) {
-                Ok(event) => batch.events.push(event),
+            let decoded = match decode_stack(&record) {
+                Some(stack) => stack.map(|stack| batch.stacks.push(stack)),
+                None => decode(&record, self.tick_ns).map(|event| batch.events.push(event)),
+            };
+            match decoded {
+                Ok(()) => {}
                 Err(problem) => {
                     tracing::debug!("malformed record: {problem}");
                     malformed += 1;

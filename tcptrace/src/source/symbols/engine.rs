@@ -1,4 +1,4 @@
-//! The reader of symbols, in a thread of its own: files are what others wrote, and no file may stop us.
+//! The reader of symbols and of tables of callers, in a thread of its own: files are what others wrote, and no file may stop us.
 //!
 //! The thread has no capability. If it panics or does not answer in time it is given up, and the next one does not see
 //! the file again.
@@ -15,7 +15,11 @@ use blazesym::symbolize::{
     source::{Elf, Source},
 };
 
-use super::demangle::{cut, demangled};
+use super::{
+    demangle::{cut, demangled},
+    unwind::{Module, Unwinder},
+};
+use crate::model::StackTop;
 
 /// Reading the debug information of a browser takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,13 +66,20 @@ pub(super) struct Failed;
 #[derive(Debug)]
 enum Request {
     LookUp(PathBuf, Depth, Vec<u64>),
+    Unwind(Vec<Module>, StackTop),
     Forget,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Found(Vec<Option<Found>>),
+    Callers(Vec<u64>),
 }
 
 #[derive(Debug)]
 struct Reader {
     requests: Sender<Request>,
-    answers: Receiver<Vec<Option<Found>>>,
+    answers: Receiver<Answer>,
 }
 
 /// Asks a reader, and gets another one if it fails.
@@ -87,18 +98,33 @@ impl Engine {
         offsets: Vec<u64>,
     ) -> Result<Vec<Option<Found>>, Failed> {
         let count = offsets.len();
+        match self.ask(Request::LookUp(path, depth, offsets))? {
+            Answer::Found(found) if found.len() == count => Ok(found),
+            _ => Err(self.give_up()),
+        }
+    }
+
+    /// The instruction pointer and the callers, up to the first one that is in none of the modules. After a failure, all
+    /// files are forgotten.
+    pub(super) fn unwind(&mut self, modules: Vec<Module>, top: StackTop) -> Result<Vec<u64>, Failed> {
+        match self.ask(Request::Unwind(modules, top))? {
+            Answer::Callers(addrs) => Ok(addrs),
+            Answer::Found(_) => Err(self.give_up()),
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Answer, Failed> {
         let answer = self.reader().and_then(|reader| {
-            reader.requests.send(Request::LookUp(path, depth, offsets)).ok()?;
+            reader.requests.send(request).ok()?;
             reader.answers.recv_timeout(PATIENCE).ok()
         });
-        match answer {
-            Some(found) if found.len() == count => Ok(found),
-            _ => {
-                self.reader = None;
-                self.given_up += 1;
-                Err(Failed)
-            }
-        }
+        answer.ok_or_else(|| self.give_up())
+    }
+
+    fn give_up(&mut self) -> Failed {
+        self.reader = None;
+        self.given_up += 1;
+        Failed
     }
 
     /// Lets go of all files; their paths may mean others from now on.
@@ -123,21 +149,28 @@ impl Engine {
 }
 
 /// Until nobody listens any more.
-fn serve(requests: &Receiver<Request>, answers: &Sender<Vec<Option<Found>>>) {
+fn serve(requests: &Receiver<Request>, answers: &Sender<Answer>) {
     // Files come open; what is not readable without a capability is not meant to be read here.
     for set in [caps::CapSet::Ambient, caps::CapSet::Effective, caps::CapSet::Permitted] {
         let _ = caps::clear(None, set);
     }
     let mut symbolizer = None;
+    let mut unwinder = Unwinder::default();
     for request in requests {
-        match request {
+        let answer = match request {
             Request::LookUp(path, depth, offsets) => {
                 let symbolizer = symbolizer.get_or_insert_with(Pair::new);
-                if answers.send(symbolizer.look_up(path, depth, &offsets)).is_err() {
-                    return;
-                }
+                Answer::Found(symbolizer.look_up(path, depth, &offsets))
             }
-            Request::Forget => symbolizer = None,
+            Request::Unwind(modules, top) => Answer::Callers(unwinder.unwind(&modules, &top)),
+            Request::Forget => {
+                symbolizer = None;
+                unwinder.forget();
+                continue;
+            }
+        };
+        if answers.send(answer).is_err() {
+            return;
         }
     }
 }

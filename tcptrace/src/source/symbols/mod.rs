@@ -9,24 +9,31 @@
 //! `CAP_SYS_ADMIN`. What may not be read is told without symbols.
 
 mod cache;
+mod callers;
 mod demangle;
 mod engine;
 mod file;
+mod look;
 mod maps;
 mod process;
 #[cfg(test)]
 mod tests;
+mod unwind;
 
-use std::{num::NonZeroU32, os::fd::OwnedFd, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc};
 
 use rustc_hash::FxHashSet;
 use rustix::fs;
 
+use crate::model::{Frame, StackTop};
+
 use self::{
     cache::Cache,
+    callers::lookups,
     demangle::{MAX_NAME_BYTES, cut},
     engine::{Engine, Failed, Found, Place},
     file::{Id, Readable},
+    look::Look,
     maps::{Mapping, Mappings},
     process::{Alive, Identity, NS_PER_TICK, Node, Root, Roots},
 };
@@ -48,26 +55,6 @@ const MAX_FILES_BYTES: usize = 512 << 20;
 
 /// Files that are not tried again.
 const MAX_BAD_FILES: usize = 1024;
-
-/// One function call of a stack. Names are what others wrote, unchecked but for their length of at most 512 bytes:
-/// whoever prints them escapes them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
-    /// As it is on the stack. Frames of inlined functions have that of the function which they are part of.
-    pub addr: u64,
-    /// The function, demangled (Rust, C++).
-    pub symbol: Option<String>,
-    /// Of `addr`, in bytes: in `symbol` if that is known, else in the file `module`. `None` for inlined functions.
-    pub offset: Option<u64>,
-    /// The path of the program or library as the process sees it, or `[vdso]` and the like.
-    pub module: Option<String>,
-    /// The source file as the compiler was told of it.
-    pub file: Option<String>,
-    /// The line in `file`: of the call, except for the innermost frame.
-    pub line: Option<u32>,
-    /// Whether the compiler made it part of the function in the next frame.
-    pub inlined: bool,
-}
 
 /// Of a process, as it was given.
 type Stack = (Identity, Box<[u64]>);
@@ -134,9 +121,18 @@ impl Symbols {
     /// All addresses but the first are where a call returns to, behind it, and perhaps in another line or even in
     /// another function: they are looked up one byte before. [`Frame::addr`] and [`Frame::offset`] are not changed.
     ///
+    /// `addrs` is what frame pointers tell. With the `top` of the stack, callers are found by the tables that compilers write
+    /// for exceptions, as far as the memory goes, and from there on by frame pointers.
+    ///
     /// A process that calls `execve` stays the same one; of what it ran before, only what was noted is known, and only
     /// until its next stack is looked up.
-    pub fn resolve(&mut self, pid: NonZeroU32, start: Option<u64>, addrs: &[u64]) -> Arc<[Frame]> {
+    pub fn resolve(
+        &mut self,
+        pid: NonZeroU32,
+        start: Option<u64>,
+        addrs: &[u64],
+        top: Option<&StackTop>,
+    ) -> Arc<[Frame]> {
         let addrs = &addrs[..addrs.len().min(MAX_FRAMES)];
         let start = start.map(ticks);
         let mut alive = None;
@@ -147,6 +143,11 @@ impl Symbols {
             alive.as_ref().map(|alive| alive.identity).or_else(noted)
         });
         let Some(identity) = identity else { return addrs.iter().copied().map(bare).collect() };
+        let unwound = top.and_then(|top| {
+            alive = alive.take().or_else(|| Alive::open(pid, start));
+            self.callers(alive.take(), identity, addrs, top)
+        });
+        let addrs = unwound.as_deref().unwrap_or(addrs);
         let key = (identity, Box::from(addrs));
         if let Some(known) = self.stacks.get(&key) {
             return Arc::clone(known);
@@ -175,9 +176,7 @@ impl Symbols {
 
     fn frames(&mut self, look: &Look, addrs: &[u64]) -> Vec<Frame> {
         let mut called = Vec::with_capacity(addrs.len());
-        for (index, addr) in addrs.iter().enumerate() {
-            let behind_call = u64::from(index > 0);
-            let at = addr.saturating_sub(behind_call);
+        for (addr, at) in addrs.iter().zip(lookups(addrs)) {
             called.push(Called { addr: *addr, at, mapping: look.find(at), found: None });
         }
         // A file at a time: opening it costs most.
@@ -209,6 +208,17 @@ impl Symbols {
         mapping: &Mapping,
         offsets: Vec<u64>,
     ) -> Option<Vec<Option<Found>>> {
+        let (id, file) = self.readable(look, process, mapping)?;
+        let found = self.engine.look_up(file.path(), file.depth, offsets);
+        if found == Err(Failed) {
+            self.note_bad(id);
+            self.files.clear();
+        }
+        found.ok()
+    }
+
+    /// `None` if the file cannot be read.
+    fn readable(&mut self, look: &Look, process: &Process, mapping: &Mapping) -> Option<(Id, Arc<Readable>)> {
         let opened = look.open(process, mapping)?;
         let stat = fs::fstat(&opened).ok()?;
         let id = file::id(&stat);
@@ -228,12 +238,7 @@ impl Symbols {
             self.files.insert(id, Arc::clone(&file), file.bytes);
             file
         };
-        let found = self.engine.look_up(file.path(), file.depth, offsets);
-        if found == Err(Failed) {
-            self.note_bad(id);
-            self.files.clear();
-        }
-        found.ok()
+        Some((id, file))
     }
 
     /// The reader has no way to let go of one file with all that belongs to it.
@@ -250,33 +255,6 @@ impl Symbols {
             self.bad_files.clear();
         }
         self.bad_files.insert(id);
-    }
-}
-
-/// What is known of a process for one look-up.
-struct Look {
-    alive: Option<Alive>,
-    now: Option<Arc<Process>>,
-    /// Before this look-up.
-    before: Option<Arc<Process>>,
-}
-
-impl Look {
-    /// What has been unmapped since then was noted, perhaps.
-    fn find(&self, addr: u64) -> Option<(&Mapping, &Process)> {
-        let mut known = self.now.iter().chain(&self.before);
-        known.find_map(|process| Some((process.mappings.find(addr)?, &**process)))
-    }
-
-    /// As `O_PATH`.
-    fn open(&self, process: &Process, mapping: &Mapping) -> Option<OwnedFd> {
-        if mapping.inode == 0 {
-            return None;
-        }
-        let is_mapped = self.now.as_ref().is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), process));
-        let mapped =
-            self.alive.as_ref().filter(|_| is_mapped).and_then(|alive| alive.open_mapped(mapping).ok());
-        mapped.or_else(|| process.root.as_ref().and_then(|root| root.open_named(mapping).ok()))
     }
 }
 

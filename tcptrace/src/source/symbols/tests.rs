@@ -111,7 +111,7 @@ fn copy_of_ourselves(dir: &Path) -> std::path::PathBuf {
 fn a_function_of_our_own_has_a_name_and_a_place() {
     landmark(1);
     let addr = landmark_addr();
-    let frames = Symbols::new().resolve(own_pid(), None, &[addr]);
+    let frames = Symbols::new().resolve(own_pid(), None, &[addr], None);
     let frame = frames.last().expect("one at least");
     assert!(is_landmark(frame), "{frames:?}");
     assert_eq!((frame.addr, frame.offset, frame.inlined), (addr, Some(0), false));
@@ -125,7 +125,7 @@ fn inlined_functions_come_before_what_they_are_part_of() {
     let addr = landmark_addr();
     let mut symbols = Symbols::new();
     let frames = (addr..addr + 200)
-        .map(|addr| symbols.resolve(own_pid(), None, &[addr]))
+        .map(|addr| symbols.resolve(own_pid(), None, &[addr], None))
         .find(|frames| frames.iter().any(is_part))
         .expect("a part is inlined");
     let (outer, inner) = frames.split_last().expect("one at least");
@@ -139,7 +139,7 @@ fn inlined_functions_come_before_what_they_are_part_of() {
 #[test]
 fn a_return_address_belongs_to_what_is_before_it() {
     let addr = landmark_addr();
-    let frames = Symbols::new().resolve(own_pid(), None, &[addr + 1, addr, addr + 1]);
+    let frames = Symbols::new().resolve(own_pid(), None, &[addr + 1, addr, addr + 1], None);
     let at = |addr| frames.iter().filter(move |frame| frame.addr == addr && is_landmark(frame));
     assert_eq!(at(addr).count(), 0, "its first byte is behind the function before: {frames:?}");
     assert_eq!(at(addr + 1).map(|frame| frame.offset).collect::<Vec<_>>(), [Some(1), Some(1)], "{frames:?}");
@@ -148,16 +148,19 @@ fn a_return_address_belongs_to_what_is_before_it() {
 #[test]
 fn a_stack_is_looked_up_once() {
     let mut symbols = Symbols::new();
-    let first = symbols.resolve(own_pid(), None, &[landmark_addr()]);
-    assert!(Arc::ptr_eq(&first, &symbols.resolve(own_pid(), Some(start_of(own_pid())), &[landmark_addr()])));
+    let first = symbols.resolve(own_pid(), None, &[landmark_addr()], None);
+    assert!(Arc::ptr_eq(
+        &first,
+        &symbols.resolve(own_pid(), Some(start_of(own_pid())), &[landmark_addr()], None)
+    ));
     symbols.stacks = Cache::new(3, 1 << 20);
     for addr in 0..20 {
-        symbols.resolve(own_pid(), None, &[landmark_addr() + addr]);
+        symbols.resolve(own_pid(), None, &[landmark_addr() + addr], None);
         assert!(symbols.stacks.size().0 <= 3);
     }
     symbols.stacks = Cache::new(100, 3 * size_of::<Frame>());
     for addr in 0..20 {
-        symbols.resolve(own_pid(), None, &[addr]);
+        symbols.resolve(own_pid(), None, &[addr], None);
         let (entries, bytes) = symbols.stacks.size();
         assert!(entries <= 2 && bytes <= 3 * size_of::<Frame>());
     }
@@ -168,16 +171,16 @@ fn what_is_no_code_is_told_as_it_is() {
     let addrs = [0, 1, 4096, 1 << 47, u64::MAX - 1, u64::MAX];
     let bare: Vec<Frame> = addrs.iter().copied().map(super::bare).collect();
     let mut symbols = Symbols::new();
-    assert_eq!(*symbols.resolve(own_pid(), None, &addrs), *bare);
-    assert_eq!(*symbols.resolve(NonZeroU32::MAX, None, &addrs), *bare, "no such process");
+    assert_eq!(*symbols.resolve(own_pid(), None, &addrs, None), *bare);
+    assert_eq!(*symbols.resolve(NonZeroU32::MAX, None, &addrs, None), *bare, "no such process");
     assert_eq!(
-        *symbols.resolve(own_pid(), Some(1), &[landmark_addr()]),
+        *symbols.resolve(own_pid(), Some(1), &[landmark_addr()], None),
         [super::bare(landmark_addr())],
         "another one"
     );
-    assert!(symbols.resolve(own_pid(), None, &[]).is_empty());
-    assert_eq!(symbols.resolve(own_pid(), None, &[1; 500]).len(), MAX_FRAMES);
-    assert!(symbols.resolve(own_pid(), None, &[landmark_addr(); 500]).len() <= MAX_FRAMES);
+    assert!(symbols.resolve(own_pid(), None, &[], None).is_empty());
+    assert_eq!(symbols.resolve(own_pid(), None, &[1; 500], None).len(), MAX_FRAMES);
+    assert!(symbols.resolve(own_pid(), None, &[landmark_addr(); 500], None).len() <= MAX_FRAMES);
 }
 
 #[test]
@@ -190,11 +193,15 @@ fn a_process_that_has_ended_is_known_if_it_was_noted() {
     assert_eq!(noted.processes.size().0, 1);
     sleeper.end();
     noted.note_process(pid, Some(start));
-    let frames = noted.resolve(pid, Some(start), &[addr]);
+    let frames = noted.resolve(pid, Some(start), &[addr], None);
     assert!(is_landmark(frames.last().expect("one at least")), "the file is still there: {frames:?}");
-    assert_eq!(noted.resolve(pid, None, &[addr]).len(), frames.len(), "who had the number last");
-    assert_eq!(*not_noted.resolve(pid, Some(start), &[addr]), [super::bare(addr)]);
-    assert_eq!(*noted.resolve(pid, Some(start + NS_PER_TICK), &[addr]), [super::bare(addr)], "another one");
+    assert_eq!(noted.resolve(pid, None, &[addr], None).len(), frames.len(), "who had the number last");
+    assert_eq!(*not_noted.resolve(pid, Some(start), &[addr], None), [super::bare(addr)]);
+    assert_eq!(
+        *noted.resolve(pid, Some(start + NS_PER_TICK), &[addr], None),
+        [super::bare(addr)],
+        "another one"
+    );
 }
 
 #[test]
@@ -204,7 +211,7 @@ fn a_program_that_is_deleted_is_read_while_it_runs() {
     let mut sleeper = Sleeper::of(&path);
     fs::remove_file(&path).expect("is ours");
     let mut symbols = Symbols::new();
-    let frames = symbols.resolve(sleeper.pid(), None, &[sleeper.landmark]);
+    let frames = symbols.resolve(sleeper.pid(), None, &[sleeper.landmark], None);
     let frame = frames.last().expect("one at least");
     assert!(is_landmark(frame), "{frame:?}");
     assert_eq!(frame.module, Some(format!("{} (deleted)", path.display())));
@@ -212,7 +219,7 @@ fn a_program_that_is_deleted_is_read_while_it_runs() {
     // Then there is nothing to read, but what it was and where.
     sleeper.end();
     fs::write(format!("{} (deleted)", path.display()), "another").expect("is ours");
-    let frames = symbols.resolve(sleeper.pid(), None, &[sleeper.landmark + 1]);
+    let frames = symbols.resolve(sleeper.pid(), None, &[sleeper.landmark + 1], None);
     assert_eq!(frames.len(), 1);
     assert_eq!((&frames[0].symbol, &frames[0].module), (&None, &frame.module));
     assert!(frames[0].offset.is_some_and(|offset| offset > 0), "{frames:?}");
@@ -235,7 +242,7 @@ fn a_process_in_a_container_is_read() {
     assert!(!dir.path().join("hidden").exists(), "it is in a namespace of its own");
     let (pid, addr) = (sleeper.pid(), sleeper.landmark);
     let mut symbols = Symbols::new();
-    let frames = symbols.resolve(pid, None, &[addr]);
+    let frames = symbols.resolve(pid, None, &[addr], None);
     let frame = frames.last().expect("one at least");
     assert!(is_landmark(frame), "{frame:?}");
     assert_eq!(frame.module.as_deref(), Some("/hidden"));
@@ -245,14 +252,15 @@ fn a_process_in_a_container_is_read() {
     let mut symbols = Symbols::new();
     symbols.note_process(pid, None);
     sleeper.end();
-    let frames = symbols.resolve(pid, None, &[addr]);
+    let frames = symbols.resolve(pid, None, &[addr], None);
     assert!(is_landmark(frames.last().expect("one at least")), "{frames:?}");
 }
 
 #[test]
 fn it_can_live_in_a_thread() {
     let mut symbols = Symbols::new();
-    let frames = std::thread::spawn(move || symbols.resolve(own_pid(), None, &[landmark_addr()])).join();
+    let frames =
+        std::thread::spawn(move || symbols.resolve(own_pid(), None, &[landmark_addr()], None)).join();
     assert!(is_landmark(frames.expect("does not panic").last().expect("one at least")));
 }
 
@@ -272,7 +280,7 @@ proptest! {
         let mut symbols = Symbols::new();
         for (pid, start, addrs) in looks {
             symbols.note_process(pid, start);
-            let frames = symbols.resolve(pid, start, &addrs);
+            let frames = symbols.resolve(pid, start, &addrs, None);
             prop_assert!(frames.len() <= MAX_FRAMES);
             prop_assert!(frames.len() >= addrs.len().min(MAX_FRAMES));
             for text in frames.iter().flat_map(|frame| [&frame.symbol, &frame.module, &frame.file]).flatten() {
