@@ -75,6 +75,7 @@ const TESTS: &[(&str, Test)] = &[
     ("places::unknown_places", places::unknown_places),
     ("stacks::of_each_call", stacks::of_each_call),
     ("stacks::without_frame_pointers", stacks::without_frame_pointers),
+    ("stacks::of_this_program", stacks::of_this_program),
     ("filters::ports", filters::ports),
     ("filters::addresses_and_families", filters::addresses_and_families),
     ("filters::states", filters::states),

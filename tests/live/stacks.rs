@@ -5,7 +5,7 @@ use std::{fs, process::Command, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{harness::Tracer, machine::patience, netns};
+use crate::{harness::Tracer, machine::patience, netns, worker::Worker};
 
 /// Connects to itself over loopback and closes, each in a function of its own.
 const PROGRAM: &str = r"
@@ -118,5 +118,47 @@ fn check(flags: &[&str]) -> Result<()> {
     }
     let listen = stack("server", "LISTEN")?;
     ensure!(listen.iter().any(|name| name == "main"), "{listen:?}");
+    Ok(())
+}
+
+/// This program itself, which is there where no compiler is: all its calls are made from one function.
+pub(crate) fn of_this_program() -> Result<()> {
+    let tracer = Tracer::start(&["--lifecycle", "auto", "--stacks"])?;
+    let inode = netns::run(|netns| {
+        let addr = format!("127.0.0.1:{}", netns::unique_port());
+        let (mut server, mut client) = (Worker::start("live-server")?, Worker::start("live-client")?);
+        server.order(&format!("listen {addr}"))?;
+        client.order(&format!("connect {addr}"))?;
+        server.order("accept")?;
+        client.order("close")?;
+        server.order("wait")?;
+        server.order("close")?;
+        thread::sleep(patience(Duration::from_millis(300)));
+        Ok(netns.inode)
+    })?;
+    let text = fs::read_to_string(tracer.stdout())?;
+    tracer.stop()?;
+    let rows: Vec<Value> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|row| row["type"] == "transition" && row["netns"] == inode)
+        .collect();
+    for (role, new) in [
+        ("server", "LISTEN"),
+        ("client", "SYN_SENT"),
+        ("client", "FIN_WAIT1"),
+        ("server", "CLOSE_WAIT"),
+        ("server", "LAST_ACK"),
+    ] {
+        let row = rows
+            .iter()
+            .find(|row| row["role"] == role && row["new_state"] == new)
+            .with_context(|| format!("no {role} that enters {new} in\n{text}"))?;
+        let is_ours = |frame: &Value| {
+            frame["symbol"].as_str().is_some_and(|name| name == "obey" || name.ends_with("::obey"))
+        };
+        let frames = row["stack"].as_array().with_context(|| format!("no stack: {row}"))?;
+        ensure!(frames.iter().any(is_ours), "{role} {new}: {:?}", row["stack"]);
+    }
     Ok(())
 }

@@ -133,6 +133,30 @@ mod tests {
         drop(other);
     }
 
+    /// Prints how long it takes, for docs/LIMITATIONS.md: `cargo test --release -p tcptrace --lib -- --ignored --nocapture
+    /// of_many_sockets`, as root.
+    #[test]
+    #[ignore = "tells a time and asserts none"]
+    fn of_many_sockets_every_holder_is_found() {
+        use rustix::{
+            net::{AddressFamily, SocketType, socket},
+            process::{Resource, Rlimit, setrlimit},
+        };
+        const COUNT: usize = 100_000;
+        let limit = Some(COUNT as u64 + 1000);
+        setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).expect("takes root");
+        let sockets: Vec<_> = (0..COUNT)
+            .map(|_| socket(AddressFamily::INET, SocketType::STREAM, None).expect("there is room"))
+            .collect();
+        let wanted: FxHashSet<_> = sockets.iter().map(inode_of).collect();
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            let holders = Holders::find(&wanted).expect("is read");
+            println!("{COUNT} sockets: {:?}", start.elapsed());
+            assert_eq!(holders.of.len(), COUNT);
+        }
+    }
+
     #[test]
     fn nothing_wanted_is_nothing_read() {
         let holders = Holders::find(&FxHashSet::default()).expect("is read");

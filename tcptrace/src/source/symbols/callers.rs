@@ -75,7 +75,9 @@ impl Symbols {
                 // No code: something else was taken for an address.
                 None => drop(unwound.pop()),
             }
-            return joined(unwound, addrs);
+            // What is no code was taken for a frame pointer's, in a function that has none.
+            let code = lookups(addrs).take_while(|addr| look.find(*addr).is_some()).count();
+            return joined(unwound, &addrs[..code]);
         }
     }
 }

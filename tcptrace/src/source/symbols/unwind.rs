@@ -55,10 +55,24 @@ impl Deref for Bytes {
 /// What a file tells of its callers.
 #[derive(Debug)]
 struct Tables {
-    /// Ranges of the file, in bytes, and where each of them begins in memory.
+    /// Executable ranges of the file, in bytes, and where each of them begins in memory.
     segments: Vec<(Range<u64>, u64)>,
     eh_frame: Option<Table>,
     eh_frame_hdr: Option<Table>,
+}
+
+/// Segments are mapped in whole pages; the largest that there are on the machines that we run on.
+const MAX_PAGE: u64 = 0x1_0000;
+
+impl Tables {
+    /// Where in memory the file means that to be which is mapped from `offset` on. The page may begin before the segment,
+    /// with the end of another one.
+    fn address_of(&self, offset: u64) -> Option<u64> {
+        let is_mapped =
+            |range: &Range<u64>| offset < range.end && range.start < offset.saturating_add(MAX_PAGE);
+        let (range, address) = self.segments.iter().find(|(range, _)| is_mapped(range))?;
+        Some(address.wrapping_add(offset).wrapping_sub(range.start))
+    }
 }
 
 /// A program of 32 bits: its stack is not what is expected here.
@@ -112,12 +126,7 @@ impl Unwinder {
                 known.clone().map_err(|()| IsSmall)?
             }
         };
-        let in_memory = |tables: &Tables| {
-            let (range, address) =
-                tables.segments.iter().find(|(range, _)| range.contains(&module.offset))?;
-            Some(address.wrapping_add(module.offset - range.start))
-        };
-        let address = tables.as_deref().and_then(in_memory);
+        let address = tables.as_deref().and_then(|tables| tables.address_of(module.offset));
         let sections = match (tables, address) {
             (Some(tables), Some(_)) => ExplicitModuleSectionInfo {
                 eh_frame_svma: tables.eh_frame.as_ref().map(|table| table.range.clone()),
@@ -165,6 +174,9 @@ fn read_tables(path: &Path) -> Result<Option<Tables>, IsSmall> {
         Some(Table { range, bytes: Bytes(section.data().ok()?.into()) })
     };
     let segment = |segment: object::read::elf::ElfSegment<'_, '_, _, _>| {
+        if !segment.permissions().executable() {
+            return None;
+        }
         let (start, size) = segment.file_range();
         Some((start..start.checked_add(size)?, segment.address()))
     };
@@ -173,4 +185,19 @@ fn read_tables(path: &Path) -> Result<Option<Tables>, IsSmall> {
         eh_frame: table(".eh_frame"),
         eh_frame_hdr: table(".eh_frame_hdr"),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_need_not_begin_with_a_page() {
+        let segments = vec![(0x24_d9c0..0x65_0000, 0x24_e9c0)];
+        let tables = Tables { segments, eh_frame: None, eh_frame_hdr: None };
+        assert_eq!(tables.address_of(0x24_d000), Some(0x24_e000));
+        assert_eq!(tables.address_of(0x30_0000), Some(0x30_1000), "a part of it");
+        assert_eq!(tables.address_of(0x65_0000), None);
+        assert_eq!(tables.address_of(0x10_0000), None);
+    }
 }
