@@ -63,6 +63,7 @@ const TESTS: &[(&str, Test)] = &[
     ("owners::killed_client", owners::killed_client),
     ("owners::open_before", owners::open_before),
     ("owner_kinds::prefork", owner_kinds::prefork),
+    ("owner_kinds::io_uring", owner_kinds::io_uring),
     ("owner_kinds::threads", owner_kinds::threads),
     ("owner_kinds::thread_pool", owner_kinds::thread_pool),
     ("owner_kinds::passed_descriptors", owner_kinds::passed_descriptors),

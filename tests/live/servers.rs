@@ -12,11 +12,13 @@ use std::{
         unix::net::UnixStream,
     },
     process::{Child, Command, Stdio},
+    ptr,
     sync::mpsc::{Receiver, channel},
     thread,
 };
 
 use anyhow::{Context as _, Result, bail};
+use io_uring::{IoUring, opcode, types};
 use rustix::{
     io::{FdFlags, fcntl_setfd},
     net::{
@@ -53,6 +55,24 @@ fn accept_and_serve(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
+/// The same by io_uring.
+fn accept_in_a_ring(listener: &OwnedFd) -> io::Result<()> {
+    let mut ring = IoUring::new(2)?;
+    loop {
+        let accept = opcode::Accept::new(types::Fd(listener.as_raw_fd()), ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the listener is open for as long as the kernel works on this, and no address is asked for.
+        unsafe { ring.submission().push(&accept.build()) }.map_err(io::Error::other)?;
+        ring.submit_and_wait(1)?;
+        let done = ring.completion().next().ok_or(io::ErrorKind::UnexpectedEof)?.result();
+        if done < 0 {
+            return Err(io::Error::from_raw_os_error(-done));
+        }
+        // SAFETY: the kernel has just opened it for us.
+        let stream = unsafe { OwnedFd::from_raw_fd(done) };
+        serve(stream.into(), std::process::id())?;
+    }
+}
+
 fn set_name(name: &str) -> io::Result<()> {
     fs::write("/proc/thread-self/comm", name)
 }
@@ -86,6 +106,10 @@ pub(crate) fn start(kind: &str, listener: &TcpListener) -> Result<Vec<Child>> {
         // The parent listens, its children accept.
         "prefork" => {
             return (0..3).map(|_| child("prefork-child", listener.as_fd().as_raw_fd(), listener)).collect();
+        }
+        // The same, without a system call for each accept.
+        "uring" => {
+            return (0..2).map(|_| child("uring-child", listener.as_fd().as_raw_fd(), listener)).collect();
         }
         // The parent accepts and a child for each connection serves it.
         "fork" => {
@@ -148,6 +172,7 @@ pub(crate) fn run_child(name: &str) -> Option<Result<()>> {
         let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned());
         match name {
             "prefork-child" => accept_and_serve(&fd.into())?,
+            "uring-child" => accept_in_a_ring(&fd)?,
             "fork-child" => {
                 io::stdin().read_to_end(&mut Vec::new())?;
                 serve(fd.into(), parent)?;
