@@ -28,6 +28,8 @@ const STATES: &[&str] = &[
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) ts_ns: u64,
+    /// By the wall clock.
+    pub(crate) wall: jiff::Timestamp,
     pub(crate) cookie: Option<u64>,
     pub(crate) family: u64,
     pub(crate) protocol: String,
@@ -77,6 +79,7 @@ impl Row {
             role: text(value, "role")?,
             old: text(value, "old_state")?.context("old_state is null")?,
             new: text(value, "new_state")?.context("new_state is null")?,
+            wall: ts.parse()?,
             duration_ns: number(value, "duration_ns")?,
             duration_is: text(value, "duration_is")?,
             pid: number(value, "pid")?.map(u32::try_from).transpose()?,

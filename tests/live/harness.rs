@@ -84,6 +84,11 @@ impl Tracer {
         Self::launch(args, sink, stdout)
     }
 
+    /// The same with its output going somewhere else.
+    pub(crate) fn start_to(args: &[&str], sink: File) -> Result<Self> {
+        Self::launch(args, sink.into(), NamedTempFile::new()?)
+    }
+
     /// The same with its output going through a pipe (and from there to a file).
     pub(crate) fn start_piped(args: &[&str]) -> Result<Self> {
         let stdout = NamedTempFile::new().context("temporary file")?;
@@ -194,10 +199,24 @@ impl Tracer {
         }
     }
 
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("{signal:?}"))
+    }
+
+    /// The numbers that the kernel tells behind `key` of its descriptors.
+    pub(crate) fn ids(&self, key: &str) -> Result<Vec<u64>> {
+        let mut ids = Vec::new();
+        for file in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
+            // A descriptor may be gone by now, and most are something else.
+            let info = fs::read_to_string(file?.path()).unwrap_or_default();
+            ids.extend(info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok()));
+        }
+        Ok(ids)
+    }
+
     /// SIGINT, and the wait for its end.
     pub(crate) fn interrupt(&mut self) -> Result<ExitStatus> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).context("SIGINT")?;
+        self.signal(Signal::INT)?;
         self.wait_end(attach_or_end())
     }
 

@@ -6,6 +6,7 @@ mod capture;
 mod closes;
 mod differential;
 mod expect;
+mod faults;
 mod filters;
 mod half_open;
 mod harness;
@@ -77,6 +78,16 @@ const TESTS: &[(&str, Test)] = &[
     ("stacks::of_each_call", stacks::of_each_call),
     ("stacks::without_frame_pointers", stacks::without_frame_pointers),
     ("stacks::of_this_program", stacks::of_this_program),
+    ("faults::killed", faults::killed),
+    ("faults::started_over_and_over", faults::started_over_and_over),
+    ("faults::stopped_and_continued", faults::stopped_and_continued),
+    ("faults::stalled_reader", faults::stalled_reader),
+    ("faults::stalled_reader_and_ctrl_c", faults::stalled_reader_and_ctrl_c),
+    ("faults::full_disk", faults::full_disk),
+    ("faults::clock_step", faults::clock_step),
+    ("faults::processor_unplugged", faults::processor_unplugged),
+    ("faults::two_at_once", faults::two_at_once),
+    ("faults::soak", faults::soak),
     ("filters::ports", filters::ports),
     ("filters::addresses_and_families", filters::addresses_and_families),
     ("filters::states", filters::states),

@@ -3,9 +3,11 @@
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
+use signal_hook::flag;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
@@ -35,8 +37,15 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// From here on signals no longer kill the process.
+    /// From here on signals no longer kill the process, unless they come twice: while nobody reads our output, we cannot end in
+    /// good order.
     pub(super) fn prepare() -> io::Result<Self> {
+        for number in [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| kind.as_raw_value()) {
+            let has_come = Arc::new(AtomicBool::new(false));
+            // In this order: the first one finds that none has come.
+            flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&has_come))?;
+            flag::register(number, has_come)?;
+        }
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
