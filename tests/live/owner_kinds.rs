@@ -54,6 +54,11 @@ fn expected(row: &Row, served: &Served, accepts_are_seen: bool) -> Result<(u32, 
     }
     let hands = served.hands.get(&row.rport.context("no port")?).context("a connection that nobody made")?;
     Ok(match (row.old.as_str(), row.new.as_str()) {
+        // A child is put into the accept queue before it is ESTABLISHED (`inet_csk_complete_hashdance`, `tcp_child_process`):
+        // another processor may accept it in between.
+        ("SYN_RECV", "ESTABLISHED") if row.owner_is.as_deref() == Some("caller") => {
+            (hands.accepted, "caller")
+        }
         ("LISTEN" | "SYN_RECV", _) => (served.listener, "listener"),
         (_, "CLOSE_WAIT") if !accepts_are_seen => (served.listener, "listener"),
         // The client has closed after it was told who accepted it.

@@ -106,7 +106,7 @@ fn start(guest: &Guest<'_>, files: &Files) -> Result<Emulator> {
     let mut command = Command::new(host::find("setpriv")?);
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     // TCG, never KVM: inside of many virtual machines KVM is there and hangs.
-    command.args(["-accel", "tcg", "-smp", "2", "-m", "2048"]);
+    command.args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "2048"]);
     // Without CMPXCHG16B, which the kernel's slab allocator uses where it is offered: QEMU 7.2 has been seen to take an
     // interrupt right after one with an address for the flags, and the kernel to panic (double fault).
     command.args(["-cpu", "max,-cx16"]);
