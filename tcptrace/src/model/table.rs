@@ -177,6 +177,8 @@ impl Table {
 
     /// Takes an event in and hands on what it tells: nothing, one transition, or several.
     pub fn apply(&mut self, event: &Event, tell: &mut dyn FnMut(&Observation)) {
+        // Between two events, when nothing is on its way that refers to an owner and is in no list yet.
+        self.forget_owners();
         self.settle(event.ts(), tell);
         match event {
             Event::Transition(transition) => self.transition(transition, tell),
@@ -383,7 +385,6 @@ impl Table {
         if !is_known && self.remembers_all_closed {
             self.accepted_early.insert(event.key, owner);
         }
-        self.forget_owners();
     }
 
     /// All connections that are remembered in any way.
@@ -447,7 +448,6 @@ impl Table {
         while self.closed.len() > room_for_closed {
             self.closed.pop_front();
         }
-        self.forget_owners();
         while self.live.len() > max_connections {
             if let Some((key, connection)) = self.live.pop_front() {
                 self.orphans.remove(&key);

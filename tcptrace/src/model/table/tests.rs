@@ -207,6 +207,50 @@ fn what_both_observers_missed_is_a_loss_once() {
     assert_eq!(table.counters().lost, 5);
 }
 
+#[test]
+fn a_full_table_knows_the_owner_of_what_ends() {
+    let mut table = Table::new(KtimeNs(0), Limits { max_connections: 1, max_closed: 1 });
+    table.set_sees(Sees { destruction: true, ..Sees::default() });
+    let call = |socket, new, pid| {
+        Event::Transition(Transition {
+            ts: KtimeNs(1),
+            key: SocketKey::from_address(socket),
+            family: Family::V4,
+            mptcp: false,
+            is_backup: false,
+            local: Endpoint::default(),
+            remote: Endpoint::default(),
+            old: TcpState::Established,
+            new,
+            netns: None,
+            uid: None,
+            error: Some(0),
+            task: Some(task(pid)),
+            thread: None,
+            is_orphan: false,
+            is_newborn: false,
+            address: SocketKey::from_address(socket),
+            listener: None,
+        })
+    };
+    let held_by = |table: &Table| {
+        let (_, held) = table.held().next().expect("a descriptor holds it");
+        table.owner_of(&held.connection).map(|owner| owner.task)
+    };
+    table.apply(&call(2, TcpState::Close, 1), &mut |_| ());
+    assert_eq!(held_by(&table), Some(task(1)));
+    for pid in [2, 3] {
+        table.apply(&call(1, TcpState::FinWait1, pid), &mut |_| ());
+    }
+    // With a fourth owner, those are forgotten that are of no connection any more.
+    let mut owner = None;
+    table.apply(&call(2, TcpState::Close, 4), &mut |observed| owner = observed.owner);
+    assert_eq!(owner.map(|owner| owner.task), Some(task(4)));
+    assert_eq!(held_by(&table), Some(task(4)));
+    table.apply(&call(1, TcpState::FinWait1, 5), &mut |_| ());
+    assert_eq!(held_by(&table), Some(task(4)), "not of the next one");
+}
+
 proptest! {
     #[test]
     fn lives_are_neither_lost_nor_invented_and_the_limits_hold(
