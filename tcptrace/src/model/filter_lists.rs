@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 
 use super::{
@@ -122,6 +122,7 @@ impl FromStr for NetworkList {
         let network = |item: &str| {
             item.parse::<IpNet>()
                 .ok()
+                .map(as_addresses_are_held)
                 .or_else(|| Some(IpNet::from(item.parse::<IpAddr>().ok()?.to_canonical())))
         };
         items(list)
@@ -129,6 +130,13 @@ impl FromStr for NetworkList {
             .collect::<Result<_, _>>()
             .map(Self)
     }
+}
+
+/// A network of nothing but v4-mapped addresses is one of v4 addresses, which is what they are held as.
+fn as_addresses_are_held(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    v4.and_then(|(addr, len)| Ipv4Net::new(addr, len).ok()).map_or(network, IpNet::V4)
 }
 
 /// Names of processes: `nginx,curl`.
@@ -244,6 +252,10 @@ mod tests {
         ] {
             assert_eq!(list.may_contain(addr.parse().ok()), is_in, "{addr}");
         }
+        let mapped: NetworkList = "::ffff:10.0.0.0/104,::ffff:0:0/96".parse().expect("is a list");
+        assert_eq!(mapped, "10.0.0.0/8,0.0.0.0/0".parse().expect("is a list"), "as such addresses are held");
+        let wider: NetworkList = "::/0,::ffff:0:0/95".parse().expect("is a list");
+        assert!(wider.networks().iter().all(|network| network.addr().is_ipv6()), "there is more in them");
         for bad in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
             assert!(bad.parse::<NetworkList>().is_err(), "{bad}");
         }
