@@ -263,7 +263,8 @@ fn family(raw: u16) -> Result<Family, Malformed> {
 
 fn key(cookie: u64, sk: u64, known_fields: u8) -> SocketKey {
     NonZeroU64::new(cookie)
-        .filter(|_| known_fields & known::COOKIE != 0)
+        // Cookies are counters: none gets as far as the bit that tells addresses from them.
+        .filter(|cookie| known_fields & known::COOKIE != 0 && cookie.leading_zeros() > 0)
         .map_or(SocketKey::from_address(sk), SocketKey::from_cookie)
 }
 
@@ -436,6 +437,14 @@ mod tests {
         let unset = RawRecord { laddr: [0; 4], raddr: [0; 4], ..record() };
         let transition = transition_of(&unset);
         assert_eq!((transition.local.addr, transition.remote.addr), (None, None));
+    }
+
+    #[test]
+    fn a_cookie_that_no_counter_reaches_is_none() {
+        for cookie in [1 << 63, u64::MAX] {
+            let transition = transition_of(&RawRecord { cookie, ..record() });
+            assert_eq!(transition.key, SocketKey::from_address(0xffff_8881_0000_0000), "{cookie:#x}");
+        }
     }
 
     #[test]

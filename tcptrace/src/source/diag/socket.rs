@@ -193,9 +193,9 @@ fn timer_kind(raw: u8) -> Option<TimerKind> {
     }
 }
 
-/// `INET_DIAG_NOCOOKIE` is all ones in both words.
+/// `INET_DIAG_NOCOOKIE` is all ones in both words. A cookie is a counter, which never gets as far as the uppermost bit.
 fn cookie(low: u32, high: u32) -> Option<NonZeroU64> {
-    NonZeroU64::new(u64::from(high) << 32 | u64::from(low)).filter(|cookie| cookie.get() != u64::MAX)
+    NonZeroU64::new(u64::from(high) << 32 | u64::from(low)).filter(|cookie| cookie.leading_zeros() > 0)
 }
 
 /// `tcp_init_transfer` sets the stamps, on the way to ESTABLISHED.
@@ -328,6 +328,7 @@ mod tests {
     fn no_cookie_is_no_cookie() {
         assert_eq!(cookie(u32::MAX, u32::MAX), None);
         assert_eq!(cookie(0, 0), None);
+        assert_eq!(cookie(0, 1 << 31), None, "no counter gets that far");
         assert_eq!(cookie(1, 2), NonZeroU64::new(0x2_0000_0001));
     }
 }
