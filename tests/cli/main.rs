@@ -53,7 +53,12 @@ fn a_bad_value_is_one_line_with_flag_value_and_what_is_accepted() -> Result {
         (&["watch", "--max-connections", "0"], "--max-connections", "0", "from 1"),
         (&["watch", "-o", "xml"], "--output", "xml", "json"),
         (&["watch", "--color", "red"], "--color", "red", "never"),
-        (&["watch", "--lport", "\u{1b}[31m"], "--lport", "\\u{1b}[31m", "80,443,8000-8100"),
+        (&["watch", "--lport", "\u{1b}[31m"], "--lport", "\\x1b[31m", "80,443,8000-8100"),
+        // From right to left, which would turn the rest of the line round.
+        (&["watch", "--lport", "\u{202e}1-2"], "--lport", "\\u{202e}1-2", "80,443,8000-8100"),
+        // Not known to be wrong before the host is looked at.
+        (&["watch", "--netns", "\u{1b}[31m"], "--netns", "\\x1b[31m", "/run/netns"),
+        (&["watch", "--netns", "a\nb"], "--netns", "a\\x0ab", "/run/netns"),
     ] {
         let output = tcptrace(args)?;
         let message = text(&output.stderr);

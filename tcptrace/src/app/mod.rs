@@ -19,7 +19,10 @@ use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 
 pub use self::pipeline::Pipeline;
-use crate::cli::{self, Cli, Command};
+use crate::{
+    cli::{self, Cli, Command},
+    output::escape,
+};
 
 /// Usage or runtime error.
 const FAILURE: u8 = 2;
@@ -32,7 +35,7 @@ pub fn main() -> ExitCode {
             if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 eprint!("{error}");
             } else {
-                eprintln!("tcptrace: {}", cli::one_line(&error));
+                complain(&cli::one_line(&error));
             }
             return ExitCode::from(FAILURE);
         }
@@ -50,7 +53,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tcptrace: {}", with_causes(&error));
+            complain(&with_causes(&error));
             ExitCode::from(FAILURE)
         }
     }
@@ -70,6 +73,11 @@ fn start_log(verbose: u8) {
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// Says what went wrong, in one line: what was typed and what files are called may be in it, and do nothing to a terminal.
+fn complain(error: &str) {
+    eprintln!("tcptrace: {}", escape::text(error));
 }
 
 /// An error with its causes in one line; a cause that is in the text already is not said twice.

@@ -7,7 +7,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-/// The error in one line, without a line feed.
+/// The error in one line. What was typed is in it as it was typed, which may be anything: whoever prints it escapes it.
 pub fn one_line(error: &Error) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -17,7 +17,7 @@ pub fn one_line(error: &Error) -> String {
     // clap calls a flag `--lport <LIST>`; the person typed `--lport`.
     let flag =
         text(ContextKind::InvalidArg).map(|flag| flag.split(" <").next().unwrap_or_default().to_owned());
-    let line = match (error.kind(), flag) {
+    match (error.kind(), flag) {
         (ErrorKind::ValueValidation, Some(flag)) => {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             format!("{flag}: {reason}")
@@ -35,7 +35,5 @@ pub fn one_line(error: &Error) -> String {
             let rendered = error.to_string();
             rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
         }
-    };
-    // The value is what was typed, and may be anything.
-    line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    }
 }
