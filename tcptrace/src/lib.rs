@@ -6,6 +6,8 @@
 
 pub mod app;
 pub mod cli;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod model;
 pub mod output;
 pub mod source;

@@ -3,7 +3,7 @@
 
 mod error;
 mod selection;
-mod values;
+pub(crate) mod values;
 mod watch;
 
 use clap::{ArgAction, Parser, Subcommand};

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 /// A span of time: `90s`, `5m`, `1h 30m`, `500ms`, or a number of seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let accepted = || format!("`{text}` is no span of time; accepted are such as 90s, 5m, 1h30m, 500ms");
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| accepted());
@@ -15,12 +15,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number of connections, at least 1.
-pub(super) fn connections(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn connections(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("`{text}` is no number of connections; accepted are numbers from 1"))
 }
 
 /// A size of the ring buffer in bytes: a power of two from 4 KiB to 1 GiB, with K, M or G.
-pub(super) fn ring_size(text: &str) -> Result<u32, String> {
+pub(crate) fn ring_size(text: &str) -> Result<u32, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
         "" => Some(0),

@@ -54,7 +54,7 @@ impl OwnerRef {
 }
 
 /// Those forgotten at once are at least so many.
-const AT_LEAST: usize = if cfg!(test) { 3 } else { 4096 };
+const AT_LEAST: usize = if cfg!(any(test, fuzzing)) { 3 } else { 4096 };
 
 /// All owners of sockets in the table.
 #[derive(Debug, Default)]

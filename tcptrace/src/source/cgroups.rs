@@ -396,11 +396,11 @@ fn outside_and_gone(mut path: &[u8]) -> &[u8] {
 
 /// The cgroups that a process is in.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Membership {
+pub(crate) struct Membership {
     /// In cgroup2.
-    unified: Option<Vec<u8>>,
+    pub(crate) unified: Option<Vec<u8>>,
     /// In the hierarchy of v1 that tells most.
-    controllers: Option<Vec<u8>>,
+    pub(crate) controllers: Option<Vec<u8>>,
 }
 
 impl Membership {
@@ -410,7 +410,7 @@ impl Membership {
     }
 
     /// Lines of `HIERARCHY:CONTROLLERS:PATH`. The kernel allows no newline in a name (`cgroup_mkdir`).
-    fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         let mut unified = None;
         let mut controllers: Option<((bool, usize), &[u8])> = None;
         for line in text.split(|byte| *byte == b'\n') {
@@ -442,10 +442,10 @@ impl Membership {
 
 /// A line of mountinfo.
 #[derive(Debug, PartialEq, Eq)]
-struct Mounted {
+pub(crate) struct Mounted {
     dev: (u32, u32),
-    root: Vec<u8>,
-    dir: PathBuf,
+    pub(crate) root: Vec<u8>,
+    pub(crate) dir: PathBuf,
 }
 
 impl Mounted {
@@ -457,7 +457,7 @@ impl Mounted {
 }
 
 /// The mounts of cgroup2, the most complete first, and whether there are any of v1.
-fn hierarchies(mountinfo: &[u8]) -> (Vec<Mounted>, bool) {
+pub(crate) fn hierarchies(mountinfo: &[u8]) -> (Vec<Mounted>, bool) {
     let mut mounts = Vec::new();
     let mut has_v1 = false;
     for line in mountinfo.split(|byte| *byte == b'\n') {

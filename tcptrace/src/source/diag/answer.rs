@@ -11,7 +11,7 @@ use super::{
 
 /// An answer as far as it has come.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     sockets: Vec<DiagSocket>,
     malformed: u64,
     is_dump: bool,
@@ -20,7 +20,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Nothing yet; of a list of sockets, or of one socket.
-    pub(super) fn new(is_dump: bool) -> Self {
+    pub(crate) fn new(is_dump: bool) -> Self {
         Self { is_dump, ..Self::default() }
     }
 
@@ -30,7 +30,7 @@ impl Answer {
     }
 
     /// Takes in a datagram. Gives the code at the end of the answer: 0, or a negative errno.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         datagram: &[u8],
         sequence: u32,
@@ -61,7 +61,7 @@ impl Answer {
 
     /// A socket that went from one place of the table to another during the walk is reported twice, as what it was
     /// and as what it became: the later report stays.
-    pub(super) fn finish(self) -> Dump {
+    pub(crate) fn finish(self) -> Dump {
         let mut sockets: Vec<DiagSocket> = Vec::with_capacity(self.sockets.len());
         let mut places: FxHashMap<NonZeroU64, usize> = FxHashMap::default();
         places.reserve(self.sockets.len());

@@ -43,7 +43,7 @@ impl Counters {
 }
 
 /// Pairs of lines: `TcpExt: NAME NAME ..`, `TcpExt: VALUE VALUE ..`.
-fn parse(netstat: &[u8]) -> TcpExt {
+pub(crate) fn parse(netstat: &[u8]) -> TcpExt {
     let text = String::from_utf8_lossy(netstat);
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return TcpExt::default() };

@@ -4,9 +4,9 @@
 //! substate and the time left of time-wait sockets. [`DiagClient`] reads one network namespace, [`DiagWorker`] all of
 //! them in a thread that keeps the capabilities for it.
 
-mod answer;
+pub(crate) mod answer;
 mod client;
-mod counters;
+pub(crate) mod counters;
 mod error;
 #[cfg(all(test, target_endian = "little"))]
 mod fixtures;

@@ -47,7 +47,7 @@ const WANTED: [(&str, &str, &[u32]); 11] = [
 /// # Errors
 ///
 /// Names the field that is missing or of another size. Never panics, whatever the text.
-pub(super) fn offsets(text: &str) -> Result<Vec<(&'static str, u32)>, FormatError> {
+pub(crate) fn offsets(text: &str) -> Result<Vec<(&'static str, u32)>, FormatError> {
     let fields: Vec<Field> = text.lines().filter_map(parse_field).collect();
     let mut offsets = Vec::with_capacity(WANTED.len() + 1);
     for (global, name, sizes) in WANTED {
@@ -64,7 +64,7 @@ pub(super) fn offsets(text: &str) -> Result<Vec<(&'static str, u32)>, FormatErro
 }
 
 /// Place of the field `skaddr` in the record of another tracepoint, from the text of its `format` file.
-pub(super) fn offset_of_socket(text: &str) -> Option<u32> {
+pub(crate) fn offset_of_socket(text: &str) -> Option<u32> {
     let mut fields = text.lines().filter_map(parse_field);
     fields.find(|field| field.name == "skaddr" && field.size == 8).map(|field| field.offset)
 }

@@ -28,7 +28,10 @@ pub(super) fn addresses_of<const N: usize>(functions: [&str; N]) -> Result<[u64;
 }
 
 /// `ffffffff82006070 t tw_timer_handler`
-fn find<const N: usize>(mut lines: impl BufRead, functions: [&str; N]) -> io::Result<[Option<u64>; N]> {
+pub(crate) fn find<const N: usize>(
+    mut lines: impl BufRead,
+    functions: [&str; N],
+) -> io::Result<[Option<u64>; N]> {
     let mut found = [None; N];
     let mut line = Vec::new();
     while found.contains(&None) && lines.read_until(b'\n', &mut line)? > 0 {

@@ -3,8 +3,8 @@
 mod accepts;
 mod error;
 mod filter;
-mod format;
-mod kallsyms;
+pub(crate) mod format;
+pub(crate) mod kallsyms;
 mod lifecycle;
 mod misses;
 mod object;

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use cpp_demangle::{DemangleOptions, ParseOptions, Symbol};
 
 /// Of a symbol or a file, in bytes; the rest is cut off.
-pub(super) const MAX_NAME_BYTES: usize = 512;
+pub(crate) const MAX_NAME_BYTES: usize = 512;
 
 /// Mangled names that are longer stay as they are.
 const MAX_MANGLED_BYTES: usize = 4096;
@@ -14,7 +14,7 @@ const MAX_MANGLED_BYTES: usize = 4096;
 const MAX_DEPTH: u32 = 96;
 
 /// A Rust or C++ name as a person wrote it, any other one as it is.
-pub(super) fn demangled(name: &str) -> String {
+pub(crate) fn demangled(name: &str) -> String {
     if name.len() <= MAX_MANGLED_BYTES {
         if let Ok(rust) = rustc_demangle::try_demangle(name) {
             let mut text = Bounded::default();

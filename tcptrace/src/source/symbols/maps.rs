@@ -16,8 +16,8 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Executable memory of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
-    pub(super) range: Range<u64>,
+pub(crate) struct Mapping {
+    pub(crate) range: Range<u64>,
     /// Of `range.start` in the file, in bytes.
     pub(super) offset: u64,
     /// 0 for what is no file.
@@ -28,18 +28,18 @@ pub(super) struct Mapping {
 
 impl Mapping {
     /// Where `addr` is in the file.
-    pub(super) fn file_offset(&self, addr: u64) -> u64 {
+    pub(crate) fn file_offset(&self, addr: u64) -> u64 {
         addr.wrapping_sub(self.range.start).wrapping_add(self.offset)
     }
 }
 
 /// The executable mappings of one process, in the order of their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mappings(Box<[Mapping]>);
+pub(crate) struct Mappings(Box<[Mapping]>);
 
 impl Mappings {
     /// Lines that are not understood are passed over.
-    pub(super) fn parse(maps: impl BufRead) -> io::Result<Self> {
+    pub(crate) fn parse(maps: impl BufRead) -> io::Result<Self> {
         let mut mappings: Vec<Mapping> = Vec::new();
         let mut maps = maps.take(MAX_BYTES);
         let mut line = Vec::new();
@@ -58,7 +58,7 @@ impl Mappings {
         Ok(Self(mappings.into()))
     }
 
-    pub(super) fn find(&self, addr: u64) -> Option<&Mapping> {
+    pub(crate) fn find(&self, addr: u64) -> Option<&Mapping> {
         let after = self.0.partition_point(|mapping| mapping.range.start <= addr);
         let mapping = self.0.get(after.checked_sub(1)?)?;
         mapping.range.contains(&addr).then_some(mapping)
@@ -69,7 +69,7 @@ impl Mappings {
     }
 
     /// Memory that this takes, in bytes, about.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let names: usize = self.0.chunk_by(|a, b| a.name == b.name).map(|same| same[0].name.len()).sum();
         size_of_val(&*self.0) + names
     }

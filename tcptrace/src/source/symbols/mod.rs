@@ -10,15 +10,15 @@
 
 mod cache;
 mod callers;
-mod demangle;
+pub(crate) mod demangle;
 mod engine;
 mod file;
 mod look;
-mod maps;
+pub(crate) mod maps;
 mod process;
 #[cfg(test)]
 mod tests;
-mod unwind;
+pub(crate) mod unwind;
 
 use std::{num::NonZeroU32, sync::Arc};
 

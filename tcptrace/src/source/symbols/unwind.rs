@@ -25,12 +25,12 @@ const MAX_TABLE_BYTES: u64 = 64 << 20;
 
 /// Executable memory of a process, and where it is in a file.
 #[derive(Clone, Debug)]
-pub(super) struct Module {
-    pub(super) range: Range<u64>,
+pub(crate) struct Module {
+    pub(crate) range: Range<u64>,
     /// Of `range.start` in the file, in bytes.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// `None` for what is no file or cannot be read: it is taken to have frame pointers.
-    pub(super) path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// A table, and where it is in the memory that the file describes.
@@ -80,14 +80,14 @@ struct IsSmall;
 
 /// The tables of the files that have been looked into.
 #[derive(Debug, Default)]
-pub(super) struct Unwinder {
+pub(crate) struct Unwinder {
     files: FxHashMap<PathBuf, Result<Option<Arc<Tables>>, ()>>,
 }
 
 impl Unwinder {
     /// The instruction pointer and return addresses, up to the first one that is in none of the modules. Nothing, for
     /// programs of 32 bits.
-    pub(super) fn unwind(&mut self, modules: &[Module], top: &StackTop) -> Vec<u64> {
+    pub(crate) fn unwind(&mut self, modules: &[Module], top: &StackTop) -> Vec<u64> {
         let mut unwinder = UnwinderNative::<Bytes, MayAllocateDuringUnwind>::new();
         for module in modules {
             match self.placed(module) {

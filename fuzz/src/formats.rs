@@ -1,0 +1,125 @@
+//! All formats at once, and what must hold of whatever they write.
+
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+    rc::Rc,
+};
+
+use serde_json::Value;
+use tcptrace::{
+    model::{Candidate, Filter, Observation},
+    output::{Beside, Csv, Json, LineFormat, Moment, Notice, Summary, Text, TextOptions},
+};
+
+use crate::is_dangerous;
+
+/// A buffer that can be read while a format writes to it.
+#[derive(Clone, Debug, Default)]
+pub struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl Shared {
+    /// What was written, as text.
+    fn text(&self) -> String {
+        String::from_utf8(self.0.borrow().clone()).expect("all formats are UTF-8")
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the formats have written.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    text: Shared,
+    json: Shared,
+    csv: Shared,
+}
+
+impl Written {
+    /// That it is harmless, and can be read by a program. With the number of transitions that were shown.
+    pub fn check(&self, shown: u64) {
+        let [text, json, csv] = [&self.text, &self.json, &self.csv].map(Shared::text);
+        for written in [&text, &json, &csv] {
+            let dangerous = written.chars().find(|c| *c != '\n' && is_dangerous(*c));
+            assert_eq!(dangerous, None, "{written}");
+        }
+        let is_transition = |line: &&str| !line.starts_with(['#', ' ']);
+        let transitions = text.lines().filter(is_transition).count();
+        assert_eq!(u64::try_from(transitions).ok(), Some(shown));
+        let objects: Vec<Value> =
+            json.lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect();
+        let transitions = objects.iter().filter(|object| object["type"] == "transition").count();
+        assert_eq!(u64::try_from(transitions).ok(), Some(shown));
+        assert!(objects.iter().all(|object| object["schema_version"] == 1));
+        // Fails where a record has another number of fields than the one before.
+        for record in csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes()).records() {
+            record.expect("is a record");
+        }
+    }
+}
+
+/// Hands everything to all formats.
+pub struct All {
+    text: Text<Shared>,
+    json: Json<Shared>,
+    csv: Csv<Shared>,
+    filter: Filter,
+}
+
+impl All {
+    /// Writes to `written`; `filter` is what decides about what is written.
+    pub fn new(written: &Written, filter: Filter) -> Self {
+        let options = TextOptions { header: false, color: false, wide: true, wall_clock: None };
+        Self {
+            text: Text::new(written.text.clone(), options),
+            json: Json::new(written.json.clone()),
+            csv: Csv::new(written.csv.clone(), true),
+            filter,
+        }
+    }
+
+    fn each(&mut self, mut write: impl FnMut(&mut dyn LineFormat) -> io::Result<()>) -> io::Result<()> {
+        write(&mut self.text)?;
+        write(&mut self.json)?;
+        write(&mut self.csv)
+    }
+}
+
+impl LineFormat for All {
+    fn begin(&mut self) -> io::Result<()> {
+        self.each(|format| format.begin())
+    }
+
+    fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()> {
+        let (transition, connection) = (&observed.transition, &observed.connection);
+        assert_eq!(connection.state, transition.new);
+        // Nothing can have lasted longer than the time that there was.
+        assert!(observed.dwell.is_none_or(|dwell| dwell.ns() <= transition.ts.0), "{observed:?}");
+        // Who makes the call owns it.
+        let owner = observed.owner.map(|owner| owner.task);
+        assert!(transition.task.is_none() || owner == transition.task, "{observed:?}");
+        // What the kernel half leaves out for this filter must not be what it asks for.
+        assert!(self.filter.may_want(&Candidate::of(connection)), "{observed:?} {:?}", self.filter);
+        self.each(|format| format.transition(at, observed, beside))
+    }
+
+    fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
+        self.each(|format| format.notice(at, notice))
+    }
+
+    fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()> {
+        self.each(|format| format.end(at, summary))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.each(|format| format.flush())
+    }
+}
