@@ -1,6 +1,7 @@
 //! `cargo xtask VERB`: what cargo cannot do by itself.
 
 mod ebpf;
+mod fuzz;
 mod privileged;
 mod vm;
 mod workspace;
@@ -27,6 +28,8 @@ enum Verb {
         #[arg(long, conflicts_with = "check")]
         clippy: bool,
     },
+    /// Give the parsers any bytes at all, for a bounded time, and see that they hold
+    Fuzz(fuzz::Options),
     /// Build tcptrace (release) and start it, through sudo when not root
     Run {
         /// Arguments for tcptrace [default: watch]
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Ebpf { clippy: true, .. } => ebpf::clippy(),
         Verb::Ebpf { check: true, .. } => ebpf::check(),
         Verb::Ebpf { .. } => ebpf::build(),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Run { args } => privileged::run(&args),
         Verb::Test { args } => privileged::test(&args),
         Verb::Vm(options) => match vm::run(&options) {
