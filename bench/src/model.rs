@@ -1,0 +1,111 @@
+//! The synthetic source through decoder and table, on one core: how fast, and how much memory a connection takes.
+
+use std::{
+    fs,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tcptrace::{
+    model::{KtimeNs, Limits, Sees, Table},
+    source::decode::decode,
+};
+use tcptrace_bench::synthetic::{CLOSING, OPENING, Synthetic, TICK_NS};
+use tcptrace_common::RawRecord;
+
+use crate::nanos;
+
+/// Records at once, as many as tcptrace takes from the ring.
+const BATCH: usize = 4096;
+
+/// `connections` are sockets in the table: each loopback connection has two.
+pub(crate) fn run(connections: usize, events: usize) -> Result<()> {
+    let pairs = (connections / 2).max(1);
+    let mut source = Synthetic::new(pairs);
+    let mut bytes = vec![1; (BATCH + OPENING + CLOSING) * RawRecord::SIZE];
+    bytes.clear();
+    let limits = Limits { max_connections: connections * 2 + 100_000, ..Limits::default() };
+    let mut table = Table::new(KtimeNs(0), limits);
+    table.set_sees(Sees { minis: true, samples: false, resets: true, destruction: false, tables: true });
+
+    let before = resident()?;
+    let mut filling = Pass::default();
+    for index in 0..source.len() {
+        source.open(index, &mut bytes);
+        if bytes.len() >= BATCH * RawRecord::SIZE || index + 1 == source.len() {
+            filling.feed(&mut table, &mut bytes, source.now_ns())?;
+        }
+    }
+    let grown = resident()?.saturating_sub(before);
+    let held = table.len();
+    ensure!(held == pairs * 2, "{held} connections in the table instead of {}", pairs * 2);
+
+    let mut steady = Pass::default();
+    while steady.events < events {
+        let index = source.any();
+        source.close(index, &mut bytes);
+        source.open(index, &mut bytes);
+        if bytes.len() >= BATCH * RawRecord::SIZE {
+            steady.feed(&mut table, &mut bytes, source.now_ns())?;
+        }
+    }
+    let counters = table.counters();
+    ensure!(
+        counters.gaps + counters.illegal + counters.evicted == 0,
+        "the synthetic source makes sense: {counters:?}"
+    );
+    println!(
+        "{}",
+        json!({
+            "connections": held,
+            "bytes": grown,
+            "peak_bytes": status_bytes("VmHWM:")?,
+            "fill_events": filling.events,
+            "fill_ns": nanos(filling.took),
+            "events": steady.events,
+            "ns": nanos(steady.took),
+            "transitions": counters.transitions,
+        })
+    );
+    Ok(())
+}
+
+/// What was fed, and the time that took, without the time to make it.
+#[derive(Default)]
+struct Pass {
+    events: usize,
+    took: Duration,
+}
+
+impl Pass {
+    fn feed(&mut self, table: &mut Table, bytes: &mut Vec<u8>, now_ns: u64) -> Result<()> {
+        let start = Instant::now();
+        for record in bytes.chunks_exact(RawRecord::SIZE) {
+            let event = decode(record, TICK_NS)?;
+            table.apply(&event, &mut |observed| {
+                black_box(observed);
+            });
+        }
+        table.settle(KtimeNs(now_ns), &mut |observed| {
+            black_box(observed);
+        });
+        self.took += start.elapsed();
+        self.events += bytes.len() / RawRecord::SIZE;
+        bytes.clear();
+        Ok(())
+    }
+}
+
+/// Memory of this process that is in use, in bytes.
+fn resident() -> Result<u64> {
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(name: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
