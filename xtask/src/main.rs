@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: what cargo cannot do by itself.
 
+mod bench;
 mod ebpf;
 mod fuzz;
 mod privileged;
@@ -44,6 +45,8 @@ enum Verb {
     },
     /// Boot other kernels in QEMU and run the live tests there, or a command
     Vm(vm::Options),
+    /// Measure what tracing costs, beside the tools that people know
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(error) => Err(error),
         },
+        Verb::Bench(options) => bench::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -43,7 +43,8 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     succeed(&mut test)
 }
 
-fn is_root() -> Result<bool> {
+/// Whether we are root.
+pub(crate) fn is_root() -> Result<bool> {
     let status = Path::new("/proc/self").metadata().context("cannot read /proc/self")?;
     Ok(status.uid() == 0)
 }

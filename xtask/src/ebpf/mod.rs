@@ -20,9 +20,15 @@ use crate::workspace::{root, succeed, target_dir};
 
 const TARGET: &str = "bpfel-unknown-none";
 
+/// The kernel half.
+const PACKAGE: &str = "tcptrace-ebpf";
+
+/// What it is measured against.
+const BENCH_PACKAGE: &str = "tcptrace-bench-ebpf";
+
 /// Builds the object and writes it and its list of inputs to `tcptrace/bpf/`.
 pub(crate) fn build() -> Result<()> {
-    let object = compile(&Tools::find_or_install()?)?;
+    let object = compile(&Tools::find_or_install()?, PACKAGE)?;
     let list = inputs::list(&root(), &object)?;
     for (path, content) in [(object_path(), object.as_slice()), (inputs::path(&root()), list.as_bytes())] {
         fs::create_dir_all(path.parent().context("a file has a directory")?)?;
@@ -34,7 +40,7 @@ pub(crate) fn build() -> Result<()> {
 
 /// Builds the object and compares it with the committed one.
 pub(crate) fn check() -> Result<()> {
-    let built = compile(&Tools::find_or_install()?)?;
+    let built = compile(&Tools::find_or_install()?, PACKAGE)?;
     let committed =
         fs::read(object_path()).with_context(|| format!("cannot read {}", object_path().display()))?;
     if built != committed {
@@ -52,24 +58,33 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Runs clippy on the kernel half, warnings denied.
+/// Builds what the kernel half is measured against. It is not committed: only who measures needs it.
+pub(crate) fn build_bench(path: &Path) -> Result<()> {
+    let object = compile(&Tools::find_or_install()?, BENCH_PACKAGE)?;
+    fs::write(path, object).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Runs clippy on the kernel half and what it is measured against, warnings denied.
 pub(crate) fn clippy() -> Result<()> {
     let tools = Tools::find_or_install()?;
-    succeed(cargo(&tools, "clippy")?.args(["--", "-D", "warnings"]))
+    for package in [PACKAGE, BENCH_PACKAGE] {
+        succeed(cargo(&tools, "clippy", package)?.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
 }
 
 fn object_path() -> PathBuf {
     inputs::object_path(&root())
 }
 
-fn compile(tools: &Tools) -> Result<Vec<u8>> {
-    succeed(&mut cargo(tools, "build")?)?;
-    let linked = target_dir().join("ebpf").join(TARGET).join("release/tcptrace-ebpf");
+fn compile(tools: &Tools, package: &str) -> Result<Vec<u8>> {
+    succeed(&mut cargo(tools, "build", package)?)?;
+    let linked = target_dir().join("ebpf").join(TARGET).join("release").join(package);
     let linked = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     strip::debug_sections(&linked)
 }
 
-fn cargo(tools: &Tools, verb: &str) -> Result<Command> {
+fn cargo(tools: &Tools, verb: &str, package: &str) -> Result<Command> {
     let mut cargo = tools.cargo();
     let mut flags = vec!["-Cdebuginfo=2".to_owned(), "-Clink-arg=--btf".to_owned()];
     // BTF names the source files: no path of the machine that built it may get into the object.
@@ -83,7 +98,7 @@ fn cargo(tools: &Tools, verb: &str) -> Result<Command> {
         remap(&registry, "/cargo");
     }
     cargo
-        .args([verb, "--quiet", "--release", "--locked", "--package", "tcptrace-ebpf"])
+        .args([verb, "--quiet", "--release", "--locked", "--package", package])
         .args(["--target", TARGET, "-Zbuild-std=core"])
         // -Z on a stable toolchain: the one thing that keeps a nightly out of this project.
         .env("RUSTC_BOOTSTRAP", "1")
