@@ -145,7 +145,7 @@ impl Change {
         let is_newborn = settings::have_cookie() && is_child && rport == 0;
         let have_cookie = settings::have_cookie() && !is_newborn;
         let is_owner = current_is_owner(old, new);
-        let task = if is_owner { Task::current() } else { Task::NONE };
+        let task = if is_owner { Task::current() } else { Task::none() };
         let cookie = if have_cookie { sk.cookie() } else { 0 };
         if filter_owner::is_on() && have_cookie && !is_listener {
             let is_wanted = if is_owner {

@@ -70,7 +70,7 @@ fn try_state_classic(ctx: &TracePointContext) -> Option<()> {
         return Some(());
     }
     let is_owner = current_is_owner(old, new);
-    let task = if is_owner { Task::current() } else { Task::NONE };
+    let task = if is_owner { Task::current() } else { Task::none() };
     let put = emit::record(&RawRecord {
         ts_ns: emit::now_ns(),
         cookie: 0,
