@@ -28,12 +28,12 @@ const FIRST_PORT: u16 = 900;
 const REQUEST: [u8; 200] = [b'q'; 200];
 const RESPONSE: [u8; 1_000] = [b'a'; 1_000];
 
-pub(crate) fn run(connections: u64, threads: u16, kind: Kind) -> Result<()> {
+pub(crate) fn run(connections: u64, threads: u16, kind: Kind, rest: Duration) -> Result<()> {
     prepare()?;
     let each = connections / u64::from(threads.max(1));
-    work(WARM_UP, threads, kind)?;
+    work(WARM_UP, threads, kind, Duration::ZERO)?;
     let (cpu, wall) = (cpu(), Instant::now());
-    work(each, threads, kind)?;
+    work(each, threads, kind, rest)?;
     let (wall, cpu) = (wall.elapsed(), self::cpu().saturating_sub(cpu));
     let made = each * u64::from(threads);
     // The listeners' own included.
@@ -59,15 +59,15 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
-fn work(each: u64, threads: u16, kind: Kind) -> Result<()> {
+fn work(each: u64, threads: u16, kind: Kind, rest: Duration) -> Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|i| {
                 let port = FIRST_PORT + i;
                 scope.spawn(move || match kind {
-                    Kind::Bare => bare(port, each, deadline),
-                    Kind::Request => request(port, each, deadline),
+                    Kind::Bare => bare(port, each, deadline, rest),
+                    Kind::Request => request(port, each, deadline, rest),
                 })
             })
             .collect();
@@ -81,19 +81,27 @@ fn peer(i: u64, port: u16) -> SocketAddr {
     (Ipv4Addr::new(127, 0, 0, host), port).into()
 }
 
-fn bare(port: u16, count: u64, deadline: Instant) -> Result<()> {
+/// A sleep of no time is a system call that takes some.
+fn pause(rest: Duration) {
+    if !rest.is_zero() {
+        thread::sleep(rest);
+    }
+}
+
+fn bare(port: u16, count: u64, deadline: Instant, rest: Duration) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
     for i in 0..count {
         let client = TcpStream::connect(peer(i, port))?;
         let (server, _) = listener.accept()?;
         drop(client);
         drop(server);
+        pause(rest);
         ensure!(i % 1024 != 0 || Instant::now() < deadline, "{i} connections in {TIME_LIMIT:?}");
     }
     Ok(())
 }
 
-fn request(port: u16, count: u64, deadline: Instant) -> Result<()> {
+fn request(port: u16, count: u64, deadline: Instant, rest: Duration) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
     let serve = || -> Result<()> {
         let mut buffer = [0; REQUEST.len()];
@@ -111,6 +119,8 @@ fn request(port: u16, count: u64, deadline: Instant) -> Result<()> {
             let mut client = TcpStream::connect(peer(i, port))?;
             client.write_all(&REQUEST)?;
             client.read_exact(&mut buffer)?;
+            drop(client);
+            pause(rest);
             ensure!(i % 1024 != 0 || Instant::now() < deadline, "{i} connections in {TIME_LIMIT:?}");
         }
         Ok(())

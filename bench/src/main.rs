@@ -1,7 +1,7 @@
 //! What `cargo xtask bench` runs: loads on the kernel, what tcptrace is measured against, and the synthetic source.
 //! Each command prints one object of JSON, with raw numbers; what to make of them is xtask's business.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -37,6 +37,9 @@ enum Command {
         threads: u16,
         #[arg(long, value_enum)]
         kind: Kind,
+        /// Rest between two connections of a thread
+        #[arg(long, default_value_t = 0)]
+        rest_us: u64,
     },
     /// Makes a connection every so often until standard input is closed
     Trickle {
@@ -72,7 +75,9 @@ enum Kind {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Attach { object, program } => attach::run(&object, &program),
-        Command::Churn { connections, threads, kind } => churn::run(connections, threads, kind),
+        Command::Churn { connections, threads, kind, rest_us } => {
+            churn::run(connections, threads, kind, Duration::from_micros(rest_us))
+        }
         Command::Trickle { every_ms } => churn::trickle(every_ms),
         Command::Sockets { count } => sockets::run(count),
         Command::Model { connections, events } => model::run(connections, events),
@@ -90,6 +95,6 @@ fn hold() -> Result<()> {
 }
 
 /// As JSON has it.
-fn nanos(time: std::time::Duration) -> u64 {
+fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,7 @@
 //! By how much tracing slows down connections that come and go as fast as they can.
 
+use std::thread::available_parallelism;
+
 use anyhow::Result;
 
 use super::{
@@ -49,27 +51,30 @@ fn entries() -> Vec<Entry> {
 
 /// Measures both loads.
 pub(crate) fn measure(kit: &Kit) -> Result<Vec<Section>> {
+    let cores = available_parallelism()?.get() as u64;
     let bare = measure_load(
         kit,
         Load::Bare,
+        1,
         "connections that are opened and closed and do nothing, one thread on both ends",
     )?;
     let request = measure_load(
         kit,
         Load::Request,
-        "a request of 200 and a response of 1,000 bytes a connection, one thread on each end",
+        cores,
+        "a request of 200 and a response of 1,000 bytes a connection, as many threads on each end as cores",
     )?;
     Ok(vec![bare, request])
 }
 
-fn measure_load(kit: &Kit, load: Load, what: &str) -> Result<Section> {
+fn measure_load(kit: &Kit, load: Load, threads: u64, what: &str) -> Result<Section> {
     let connections = kit.size(30_000, 3_000);
     let mut entries = entries();
     for round in 1..=kit.rounds {
         for entry in entries.iter_mut().filter(|entry| entry.contender.missing().is_none()) {
             progress(&format!("churn, {}: round {round} of {}: {}", load.name(), kit.rounds, entry.name));
             let running = entry.contender.start(kit, Sink::Null)?;
-            entry.note(&kit.churn(connections, 1, load)?);
+            entry.note(&kit.churn(connections, threads, load)?);
             if let Some(running) = running {
                 running.stop()?;
             }
@@ -80,6 +85,10 @@ fn measure_load(kit: &Kit, load: Load, what: &str) -> Result<Section> {
 }
 
 fn rows(entries: &[Entry], load: Load) -> Vec<Row> {
+    let of = |contender| {
+        let entry = entries.iter().find(|entry| entry.contender == contender);
+        entry.map(|entry| added(&entry.cpu, &entries[0].cpu)).unwrap_or_default()
+    };
     let mut rows = Vec::new();
     for entry in entries {
         let name = format!("churn.{}.{}", load.name(), entry.name);
@@ -97,11 +106,17 @@ fn rows(entries: &[Entry], load: Load) -> Vec<Row> {
         if entry.contender == Contender::Nothing {
             continue;
         }
-        for (which, of, ours, none) in [
-            ("slowdown", "slow-down", &entry.wall, &entries[0].wall),
-            ("cpu_slowdown", "slow-down in processor time", &entry.cpu, &entries[0].cpu),
+        let added = added(&entry.cpu, &entries[0].cpu);
+        let row = Row::new(format!("{name}.added"), "  added to a change of state", "ns", added.clone());
+        rows.push(match entry.contender {
+            Contender::Peer(_) => row.ratio(&added.ratio_to(&of(Contender::DEFAULT_WATCH)), "watch"),
+            _ => row.ratio(&added.ratio_to(&of(Contender::BareRecord)), "bare record"),
+        });
+        for (which, what, ours, none) in [
+            ("slowdown", "  slow-down", &entry.wall, &entries[0].wall),
+            ("cpu_slowdown", "  slow-down in processor time", &entry.cpu, &entries[0].cpu),
         ] {
-            let row = Row::new(format!("{name}.{which}"), format!("  {of}"), "%", slow_down(ours, none));
+            let row = Row::new(format!("{name}.{which}"), what, "%", slow_down(ours, none));
             rows.push(match (entry.contender, which) {
                 (Contender::DEFAULT_WATCH, "slowdown") => row.target(Target::at_most(3.0)),
                 _ => row,
@@ -109,6 +124,12 @@ fn rows(entries: &[Entry], load: Load) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// Nanoseconds for each of the ten changes of a connection: all that tracing costs whoever makes them, wake-ups and the
+/// kernel's way to the programs included, which the kernel's own measurement leaves out.
+fn added(ours: &Samples, none: &Samples) -> Samples {
+    ours.minus(none).map(|us| us * 1e3 / 10.0)
 }
 
 /// In percent, round by round.
@@ -126,5 +147,6 @@ mod tests {
         let ours = [103.0, 206.0].into_iter().collect();
         let percent = slow_down(&ours, &none).median().expect("measured");
         assert!((percent - 3.0).abs() < 1e-9, "{percent}");
+        assert_eq!(added(&ours, &none).median(), Some(450.0));
     }
 }

@@ -61,9 +61,15 @@ impl Entry {
     }
 }
 
-/// Measures them all, one after the other in each round.
-pub(crate) fn measure(kit: &Kit) -> Result<Section> {
-    let connections = kit.size(20_000, 2_000);
+/// Measures both loads.
+pub(crate) fn measure(kit: &Kit) -> Result<Vec<Section>> {
+    let full = measure_load(kit, Load::Bare, kit.size(20_000, 2_000), "as fast as one thread makes them")?;
+    let paced = measure_load(kit, Load::Paced, kit.size(3_000, 500), "1,000 a second")?;
+    Ok(vec![full, paced])
+}
+
+/// Measures all contenders, one after the other in each round.
+fn measure_load(kit: &Kit, load: Load, connections: u64, pace: &str) -> Result<Section> {
     let mut entries = vec![
         Entry::new(Contender::Empty, "empty", "empty program: a call, and its measurement"),
         Entry::new(Contender::BareRecord, "bare_record", "bare record: reserve, fill, submit 120 bytes"),
@@ -74,10 +80,10 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
     let _statistics = kit.statistics()?;
     for round in 1..=kit.rounds {
         for entry in entries.iter_mut().filter(|entry| entry.missing.is_none()) {
-            progress(&format!("kernel: round {round} of {}: {}", kit.rounds, entry.name));
+            progress(&format!("kernel, {}: round {round} of {}: {}", load.name(), kit.rounds, entry.name));
             let running = entry.contender.start(kit, Sink::Null)?.context("a contender runs")?;
             let before = running.programs()?;
-            let churned = kit.churn(connections, 1, Load::Bare)?;
+            let churned = kit.churn(connections, 1, load)?;
             thread::sleep(AFTERMATH);
             let spent = programs::since(&before, &running.programs()?);
             entry.note(&spent, &kit.program_names()?, churned.transitions);
@@ -85,25 +91,25 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
         }
     }
     let title = format!(
-        "Kernel: time in BPF programs for each change of state ({connections} connections, 10 changes each, one after \
-         the other)"
+        "Kernel, {}: time in BPF programs for each change of state ({connections} connections, 10 changes each, {pace})",
+        load.name()
     );
-    Ok(Section { title, rows: rows(&entries) })
+    Ok(Section { title, rows: rows(&entries, load) })
 }
 
-fn rows(entries: &[Entry]) -> Vec<Row> {
+fn rows(entries: &[Entry], load: Load) -> Vec<Row> {
     let cost = |name: &str| {
         entries.iter().find(|entry| entry.name == name).map(|entry| &entry.cost).cloned().unwrap_or_default()
     };
     let (empty, bare, watch) = (cost("empty"), cost("bare_record"), cost("watch"));
     let mut rows = Vec::new();
     for entry in entries {
-        let name = format!("kernel.{}", entry.name);
+        let name = format!("kernel.{}.{}", load.name(), entry.name);
         if let Some(why) = &entry.missing {
             rows.push(Row::absent(name, &entry.what, why));
             continue;
         }
-        let row = Row::new(name, &entry.what, "ns", entry.cost.clone());
+        let row = Row::new(&name, &entry.what, "ns", entry.cost.clone());
         rows.push(match entry.contender {
             Contender::Peer(Peer::Tcpstates) => {
                 row.ratio(&entry.cost.ratio_to(&watch), "watch").target(Target::at_least(25.0))
@@ -112,19 +118,19 @@ fn rows(entries: &[Entry]) -> Vec<Row> {
             _ => row.ratio(&entry.cost.ratio_to(&bare), "bare record"),
         });
         if entry.contender == Contender::DEFAULT_WATCH {
-            rows.extend(program_rows(entry, &empty, &bare));
+            rows.extend(program_rows(entry, &name, &empty, &bare));
         }
     }
     rows
 }
 
 /// Each program of the default `watch`.
-fn program_rows(watch: &Entry, empty: &Samples, bare: &Samples) -> Vec<Row> {
+fn program_rows(watch: &Entry, prefix: &str, empty: &Samples, bare: &Samples) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, program) in &watch.programs {
         let runs = program.runs.median().unwrap_or(0.0);
         let row =
-            Row::new(format!("kernel.watch.{name}"), format!("  {name}, a run"), "ns", program.each.clone())
+            Row::new(format!("{prefix}.{name}"), format!("  {name}, a run"), "ns", program.each.clone())
                 .note(format!("{runs:.2} runs a change"));
         if name != STATE_PROGRAM {
             rows.push(row.ratio(&program.each.ratio_to(empty), "empty"));
@@ -134,7 +140,7 @@ fn program_rows(watch: &Entry, empty: &Samples, bare: &Samples) -> Vec<Row> {
         let (ours, limit) = (program.each.minus(empty), bare.minus(empty));
         rows.push(
             Row::new(
-                format!("kernel.watch.{name}.net"),
+                format!("{prefix}.{name}.net"),
                 format!("  {name}, less the empty program"),
                 "ns",
                 ours.clone(),
@@ -170,7 +176,7 @@ mod tests {
         entries[2].note(&ours, &names, 10);
         let json = Table {
             machine: Vec::new(),
-            sections: vec![Section { title: String::new(), rows: rows(&entries) }],
+            sections: vec![Section { title: String::new(), rows: rows(&entries, Load::Bare) }],
         }
         .json();
         let row = |name: &str| {
@@ -180,12 +186,12 @@ mod tests {
                 .cloned()
                 .unwrap_or_else(|| panic!("no {name} in {json}"))
         };
-        assert_eq!(row("kernel.watch")["median"], 410.0);
-        assert_eq!(row("kernel.watch.state_btf")["median"], 350.0);
-        assert_eq!(row("kernel.watch.state_btf")["met"], true);
-        assert_eq!(row("kernel.watch.state_btf.net")["ratio"], 1.25);
-        assert_eq!(row("kernel.watch.timer_start")["median"], 120.0);
-        assert_eq!(row("kernel.watch.timer_start")["note"], "0.50 runs a change");
-        assert_eq!(row("kernel.tcpstates")["note"], "tcpstates is not installed");
+        assert_eq!(row("kernel.bare.watch")["median"], 410.0);
+        assert_eq!(row("kernel.bare.watch.state_btf")["median"], 350.0);
+        assert_eq!(row("kernel.bare.watch.state_btf")["met"], true);
+        assert_eq!(row("kernel.bare.watch.state_btf.net")["ratio"], 1.25);
+        assert_eq!(row("kernel.bare.watch.timer_start")["median"], 120.0);
+        assert_eq!(row("kernel.bare.watch.timer_start")["note"], "0.50 runs a change");
+        assert_eq!(row("kernel.bare.tcpstates")["note"], "tcpstates is not installed");
     }
 }

@@ -31,7 +31,11 @@ pub(crate) struct Kit {
 /// What connections do, see the bench program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
+    /// Opened and closed by one thread, as fast as it goes.
     Bare,
+    /// The same, a thousand a second: the tracer has caught up before the next.
+    Paced,
+    /// A request and a response, a thread on each end.
     Request,
 }
 
@@ -39,6 +43,7 @@ impl Load {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Paced => "paced",
             Self::Request => "request",
         }
     }
@@ -88,7 +93,12 @@ impl Kit {
     pub(crate) fn churn(&self, connections: u64, threads: u64, load: Load) -> Result<Churned> {
         let netns = Netns::make()?;
         let mut command = netns.command(&self.bench);
-        command.args(["churn", "--kind", load.name()]);
+        command.arg("churn");
+        command.args(match load {
+            Load::Bare => ["--kind", "bare", "--rest-us", "0"],
+            Load::Paced => ["--kind", "bare", "--rest-us", "1000"],
+            Load::Request => ["--kind", "request", "--rest-us", "0"],
+        });
         command.args(["--connections", &connections.to_string(), "--threads", &threads.to_string()]);
         let answer = answer(&mut command)?;
         Ok(Churned {

@@ -1,6 +1,11 @@
 //! The machine that was measured on.
 
-use std::{fs, process::Command, thread::available_parallelism};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread::available_parallelism,
+};
 
 use super::peers::{self, Peer};
 use crate::workspace::output;
@@ -19,11 +24,25 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
         ("rustc", output(Command::new("rustc").arg("--version")).unwrap_or_else(|_| unknown())),
         ("load average before", read("/proc/loadavg").unwrap_or_else(unknown)),
     ];
+    // Each of them makes connections slower, without any of the contenders.
+    lines.push(("ftrace instances at the same tracepoint", ftrace_observers().to_string()));
     for peer in Peer::ALL {
         let version = peer.missing().or_else(|| peers::version(peer));
         lines.push((peer.name(), version.unwrap_or_else(unknown)));
     }
     lines
+}
+
+/// Who else records the tracepoint, as far as tracefs is mounted where it belongs.
+fn ftrace_observers() -> usize {
+    let tracing = Path::new("/sys/kernel/tracing");
+    let instances = fs::read_dir(tracing.join("instances")).into_iter().flatten().flatten();
+    let all = instances.map(|entry| entry.path()).chain([tracing.to_owned()]);
+    let is_on = |dir: &PathBuf| {
+        let enable = dir.join("events/sock/inet_sock_set_state/enable");
+        fs::read_to_string(enable).is_ok_and(|text| text.starts_with('1'))
+    };
+    all.filter(is_on).count()
 }
 
 /// `NAME : VALUE` of a file in /proc.

@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     for name in names {
         match name {
-            Name::Kernel => table.sections.push(kernel::measure(&kit)?),
+            Name::Kernel => table.sections.extend(kernel::measure(&kit)?),
             Name::Churn => table.sections.extend(churn::measure(&kit)?),
             Name::User => table.sections.push(user::measure(&kit)?),
             Name::Model => table.sections.push(model::measure(&kit)?),
