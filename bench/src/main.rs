@@ -47,7 +47,12 @@ enum Command {
         every_ms: u64,
     },
     /// Opens sockets and keeps them until standard input is closed
-    Sockets { count: usize },
+    Sockets {
+        count: usize,
+        /// Of the listener
+        #[arg(long, default_value_t = 900)]
+        port: u16,
+    },
     /// Feeds synthetic records to decoder and table
     Model {
         #[arg(long)]
@@ -79,7 +84,7 @@ fn main() -> Result<()> {
             churn::run(connections, threads, kind, Duration::from_micros(rest_us))
         }
         Command::Trickle { every_ms } => churn::trickle(every_ms),
-        Command::Sockets { count } => sockets::run(count),
+        Command::Sockets { count, port } => sockets::run(count, port),
         Command::Model { connections, events } => model::run(connections, events),
         Command::Seed => seed::run(),
         Command::Names => names::run(),

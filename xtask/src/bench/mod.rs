@@ -24,7 +24,10 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use self::{kit::Kit, table::Table};
+use self::{
+    kit::Kit,
+    table::{Row, Section, Table},
+};
 use crate::{privileged::is_root, workspace::target_dir};
 
 /// What was typed.
@@ -59,10 +62,28 @@ enum Name {
 }
 
 impl Name {
+    fn measure(self, kit: &Kit) -> Result<Vec<Section>> {
+        match self {
+            Self::Kernel => kernel::measure(kit),
+            Self::Churn => churn::measure(kit),
+            Self::User => user::measure(kit).map(|section| vec![section]),
+            Self::Model => model::measure(kit).map(|section| vec![section]),
+            Self::Micro => micro::measure(kit).map(|section| vec![section]),
+            Self::Start => startup::measure(kit).map(|section| vec![section]),
+        }
+    }
+
     /// Whether it loads BPF programs or makes network namespaces.
     const fn needs_root(self) -> bool {
         !matches!(self, Self::Model | Self::Micro)
     }
+}
+
+/// In place of a measurement.
+fn failed(name: Name, error: &anyhow::Error) -> Section {
+    let name = name.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let row = Row::absent(&name, &name, format!("failed: {error:#}"));
+    Section { title: format!("{name}: not measured"), rows: vec![row] }
 }
 
 /// Measures what was asked for, prints the table and keeps it as JSON.
@@ -80,15 +101,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         table.machine.push(("quick", "one short round: no numbers to rely on".to_owned()));
     }
     for name in names {
-        match name {
-            Name::Kernel => table.sections.extend(kernel::measure(&kit)?),
-            Name::Churn => table.sections.extend(churn::measure(&kit)?),
-            Name::User => table.sections.push(user::measure(&kit)?),
-            Name::Model => table.sections.push(model::measure(&kit)?),
-            Name::Micro => table.sections.push(micro::measure(&kit)?),
-            Name::Start => table.sections.push(startup::measure(&kit)?),
-        }
+        // What was measured before is not thrown away because something cannot be measured here.
+        table.sections.extend(name.measure(&kit).unwrap_or_else(|error| vec![failed(*name, &error)]));
     }
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    table.machine.push(("load average after", load.trim().to_owned()));
     let json = serde_json::to_string_pretty(&table.json())?;
     let kept = target_dir().join("bench/last.json");
     fs::write(&kept, &json).with_context(|| format!("cannot write {}", kept.display()))?;

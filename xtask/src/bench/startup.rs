@@ -24,6 +24,9 @@ use crate::workspace::{output, target_dir};
 /// Open sockets to find.
 const SOCKETS: [(u64, &str); 3] = [(1_000, "1k"), (10_000, "10k"), (100_000, "100k")];
 
+/// Of these, a process holds so many at most: a limit on descriptors cannot be raised everywhere.
+const EACH_PROCESS: u64 = 4_000;
+
 /// Between two connections, so that the reader sleeps.
 const REST: Duration = Duration::from_millis(100);
 
@@ -122,7 +125,12 @@ fn until_shown(kit: &Kit) -> Result<f64> {
 /// What is done at the start about sockets that are open.
 fn seeding(kit: &Kit, count: u64, name: &str) -> Result<Vec<Row>> {
     let netns = Netns::make()?;
-    let _sockets = Held::start(netns.command(&kit.bench).args(["sockets", &count.to_string()]))?;
+    let processes = (0..count.div_ceil(EACH_PROCESS)).map(|i| {
+        let held = (count - i * EACH_PROCESS).min(EACH_PROCESS).to_string();
+        let port = (900 + i).to_string();
+        Held::start(netns.command(&kit.bench).args(["sockets", &held, "--port", &port]))
+    });
+    let _sockets = processes.collect::<Result<Vec<_>>>()?;
     let mut took = Samples::default();
     for round in 1..=kit.rounds {
         progress(&format!("seeding: round {round} of {}: {name} sockets", kit.rounds));
