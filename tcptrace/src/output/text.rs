@@ -1,7 +1,7 @@
 //! A line a transition, for people: `TIME PID COMM IP LADDR LPORT RADDR RPORT OLDSTATE -> NEWSTATE MS`.
 
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     io::{self, Write},
     num::NonZero,
 };
@@ -59,9 +59,21 @@ impl<W: Write> Text<W> {
     }
 }
 
-/// The value, or `-`.
-fn known(value: Option<impl Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+/// The value, or `-`. Fills the column itself: a string for each would be half of the time that a line takes.
+fn known<T: Display>(value: Option<T>) -> Known<T> {
+    Known(value)
+}
+
+/// See [`known`].
+struct Known<T>(Option<T>);
+
+impl<T: Display> Display for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.pad("-"),
+        }
+    }
 }
 
 /// Milliseconds with microseconds, a lower bound marked.
@@ -85,7 +97,7 @@ fn name(owner: Owner) -> String {
 /// A namespace by its name, where somebody has given it one.
 fn namespace(netns: Option<NonZero<u32>>, names: &Names) -> String {
     let given = names.netns.as_ref().filter(|name| name.is_given);
-    given.map_or_else(|| known(netns), |name| escape::word(&name.text).into_owned())
+    given.map_or_else(|| known(netns).to_string(), |name| escape::word(&name.text).into_owned())
 }
 
 /// What a cgroup is for those who run things in it: the container, the unit, or its path.
