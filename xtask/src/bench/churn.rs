@@ -109,8 +109,8 @@ fn rows(entries: &[Entry], load: Load) -> Vec<Row> {
         let added = added(&entry.cpu, &entries[0].cpu);
         let row = Row::new(format!("{name}.added"), "  added to a change of state", "ns", added.clone());
         rows.push(match entry.contender {
-            Contender::Peer(_) => row.ratio(&added.ratio_to(&of(Contender::DEFAULT_WATCH)), "watch"),
-            _ => row.ratio(&added.ratio_to(&of(Contender::BareRecord)), "bare record"),
+            Contender::Peer(_) => row.ratio(&added.median_ratio_to(&of(Contender::DEFAULT_WATCH)), "watch"),
+            _ => row.ratio(&added.median_ratio_to(&of(Contender::BareRecord)), "bare record"),
         });
         for (which, what, ours, none) in [
             ("slowdown", "  slow-down", &entry.wall, &entries[0].wall),

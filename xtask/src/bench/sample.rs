@@ -38,6 +38,12 @@ impl Samples {
         Self(pairs.map(|(value, divisor)| value / divisor).collect())
     }
 
+    /// Of the medians: for differences, which can be around 0 in a round and of either sign.
+    pub(crate) fn median_ratio_to(&self, other: &Self) -> Self {
+        let medians = self.median().zip(other.median()).filter(|(_, divisor)| *divisor > 0.0);
+        Self(medians.map(|(value, divisor)| value / divisor).into_iter().collect())
+    }
+
     /// What each round has more than the same round of another.
     pub(crate) fn minus(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(value, less)| value - less).collect())
@@ -90,6 +96,9 @@ mod tests {
         assert_eq!(ours.minus(&theirs).median(), Some(5.0));
         assert_eq!(ours.ratio_to(&samples(&[0.0, 10.0])), samples(&[2.0]));
         assert_eq!(ours.ratio_to(&samples(&[])).median(), None);
+        let differences = samples(&[-5.0, 20.0, 30.0]);
+        assert_eq!(differences.median_ratio_to(&samples(&[4.0, -1.0, 9.0])), samples(&[5.0]));
+        assert_eq!(differences.median_ratio_to(&samples(&[-4.0])), samples(&[]));
     }
 
     #[test]
