@@ -4,10 +4,6 @@
 //!
 //! Built by `cargo xtask bench` for `bpfel-unknown-none`; for every other target it is an empty program.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(
-    target_arch = "bpf",
-    expect(clippy::needless_pass_by_value, reason = "the program macros pass the context by value")
-)]
 
 #[cfg(target_arch = "bpf")]
 mod programs;
