@@ -8,7 +8,7 @@ use std::{
 use divan::{Bencher, counter::ItemsCount};
 use tcptrace::{
     model::{Event, KtimeNs, Limits, Observation, Sees, Table},
-    output::{Csv, Json, LineFormat, Moment, Names, Text, TextOptions},
+    output::{Beside, Csv, Json, LineFormat, Moment, Names, Text, TextOptions},
     source::decode::decode,
 };
 use tcptrace_bench::synthetic::{CLOSING, OPENING, Synthetic, TICK_NS};
@@ -99,7 +99,8 @@ fn rows(bencher: Bencher<'_, '_>, mut format: impl LineFormat) {
         for observed in &observations {
             let ktime = observed.transition.ts;
             let moment = Moment { ktime, unix_ns: 1_795_219_200_000_000_000, elapsed_ns: ktime.0 };
-            let _ = format.transition(moment, black_box(observed), &names);
+            let beside = Beside { names: &names, stack: None, is_new_stack: false };
+            let _ = format.transition(moment, black_box(observed), beside);
         }
     });
 }

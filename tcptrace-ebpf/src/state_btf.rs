@@ -28,7 +28,7 @@ use crate::{
     filter_owner, settings,
     sock::Sock,
     stack,
-    task::Task,
+    task::{Task, is_kernel_thread},
 };
 
 /// A transition that `state_btf` has taken.
@@ -144,7 +144,8 @@ impl Change {
         let is_child = old == tcp_state::LISTEN && new == tcp_state::SYN_RECV;
         let is_newborn = settings::have_cookie() && is_child && rport == 0;
         let have_cookie = settings::have_cookie() && !is_newborn;
-        let is_owner = current_is_owner(old, new);
+        // MPTCP closes its TCP sockets by a worker of the kernel, for whoever has opened them (`mptcp_worker`).
+        let is_owner = current_is_owner(old, new) && (old == tcp_state::CLOSE || !is_kernel_thread());
         let task = if is_owner { Task::current() } else { Task::none() };
         let cookie = if have_cookie { sk.cookie() } else { 0 };
         if filter_owner::is_on() && have_cookie && !is_listener {

@@ -20,6 +20,8 @@ offsets! {
     TASK_PID,
     /// `task_struct.tgid`, s32: the process
     TASK_TGID,
+    /// `task_struct.flags`, u32
+    TASK_FLAGS,
     /// `task_struct.group_leader`, pointer
     TASK_GROUP_LEADER,
     /// `task_struct.start_boottime`, u64
@@ -72,6 +74,22 @@ impl Task {
             cgroup: unsafe { bpf_get_current_cgroup_id() },
         }
     }
+}
+
+/// `PF_KTHREAD` (include/linux/sched.h).
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// Whether a thread of the kernel is on the CPU; false when that cannot be known.
+#[inline(always)]
+pub(crate) fn is_kernel_thread() -> bool {
+    if HAVE_TASK.load() == 0 {
+        return false;
+    }
+    // SAFETY: the helper takes no argument; it returns a task pointer that the verifier knows as such.
+    let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
+    // SAFETY: a `struct task_struct *` that the verifier knows as such.
+    let flags: u32 = unsafe { load_typed(task, &TASK_FLAGS) };
+    flags & KERNEL_THREAD != 0
 }
 
 /// A task that is not the current one.

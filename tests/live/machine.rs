@@ -51,6 +51,7 @@ const NEEDED: &[(&str, Feature)] = &[
     ("seeding::", Feature::Cookies),
     ("stacks::", Feature::Cookies),
     ("time_wait::sampled", Feature::Cookies),
+    ("owners::closed_by_a_kernel_thread", Feature::Mptcp),
     ("rights::kernel_log_at_vv", Feature::Mptcp),
     ("rights::mptcp_on_demand", Feature::Mptcp),
 ];

@@ -62,6 +62,7 @@ const TESTS: &[(&str, Test)] = &[
     ("resets::after_half_close", resets::after_half_close),
     ("owners::client_and_server", owners::client_and_server),
     ("owners::killed_client", owners::killed_client),
+    ("owners::closed_by_a_kernel_thread", owners::closed_by_a_kernel_thread),
     ("owners::open_before", owners::open_before),
     ("owner_kinds::prefork", owner_kinds::prefork),
     ("owner_kinds::io_uring", owner_kinds::io_uring),

@@ -72,6 +72,29 @@ pub(crate) fn killed_client() -> Result<()> {
     between_processes(true)
 }
 
+/// MPTCP closes the TCP sockets of a connection by a kernel worker (`mptcp_worker`): they stay whose they were.
+pub(crate) fn closed_by_a_kernel_thread() -> Result<()> {
+    let addr = SocketAddr::from(([127, 0, 0, 1], unique_port()));
+    let connections = 20;
+    let (capture, ()) = scene(&["--lifecycle", "auto"], |_| {
+        let (mut at_client, mut at_server) = (Worker::start("live-client")?, Worker::start("live-server")?);
+        at_server.order(&format!("listen-mptcp {addr}"))?;
+        for _ in 0..connections {
+            at_client.order(&format!("connect-mptcp {addr}"))?;
+            at_server.order("accept")?;
+            at_client.order("close")?;
+            at_server.order("wait")?;
+            at_server.order("close")?;
+        }
+        at_server.order("stop")
+    })?;
+    let rows = capture.select(|row| row.is_client_of(addr.port()));
+    check_comm(&rows, "live-client")?;
+    let closes = rows.iter().filter(|row| row.old == "ESTABLISHED").count();
+    ensure!(closes >= connections, "{closes} closes in\n{}", table(rows));
+    check_comm(&capture.select(|row| row.is_server_of(addr.port())), "live-server")
+}
+
 /// Sockets that were open before tracing began are found with the processes that hold them, and a listener's children are
 /// known by it.
 pub(crate) fn open_before() -> Result<()> {

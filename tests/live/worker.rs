@@ -61,6 +61,11 @@ fn obey(name: &str) -> Result<()> {
                 socket.listen(1)?;
                 listener = Some(socket.into());
             }
+            "connect-mptcp" => {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))?;
+                socket.connect(&addr.parse::<SocketAddr>()?.into())?;
+                stream = Some(socket.into());
+            }
             "accept" => stream = Some(listener.as_ref().context("no listener")?.accept()?.0),
             "connect" => stream = Some(TcpStream::connect_timeout(&addr.parse()?, PATIENCE)?),
             "wait" => {

@@ -20,7 +20,7 @@ pub(super) type Offset = (&'static str, u32);
 type Wanted = (&'static str, &'static str, &'static str, Kind);
 
 /// For the programs on `inet_sock_set_state`.
-const FOR_STATES: [Wanted; 20] = [
+const FOR_STATES: [Wanted; 21] = [
     ("SKC_FAMILY", "sock", "__sk_common.skc_family", Bytes(2)),
     ("SKC_NUM", "sock", "__sk_common.skc_num", Bytes(2)),
     ("SKC_DPORT", "sock", "__sk_common.skc_dport", Bytes(2)),
@@ -39,6 +39,7 @@ const FOR_STATES: [Wanted; 20] = [
     ("NET_NS_INUM", "net", "ns.inum", Bytes(4)),
     ("TASK_PID", "task_struct", "pid", Bytes(4)),
     ("TASK_TGID", "task_struct", "tgid", Bytes(4)),
+    ("TASK_FLAGS", "task_struct", "flags", Bytes(4)),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader", Pointer),
     ("TASK_START_BOOTTIME", "task_struct", "start_boottime", Bytes(8)),
 ];
