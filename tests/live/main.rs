@@ -103,6 +103,7 @@ const TESTS: &[(&str, Test)] = &[
     ("rights::capabilities_are_dropped", rights::capabilities_are_dropped),
     ("rights::missing_capabilities_are_named", rights::missing_capabilities_are_named),
     ("rights::two_capabilities_are_enough", rights::two_capabilities_are_enough),
+    ("rights::goes_before_others", rights::goes_before_others),
     ("rights::no_btf_falls_back", rights::no_btf_falls_back),
     ("rights::no_tracefs_is_mounted_or_said", rights::no_tracefs_is_mounted_or_said),
     ("rights::hostile_names_are_harmless", rights::hostile_names_are_harmless),

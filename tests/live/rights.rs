@@ -156,6 +156,25 @@ pub(crate) fn kernel_log_at_vv() -> Result<()> {
     Ok(())
 }
 
+/// What reads the ring goes before others, unless somebody has chosen how nice it is; what it starts does not.
+pub(crate) fn goes_before_others() -> Result<()> {
+    let script = "nice; cut -d ' ' -f 19 /proc/$PPID/stat";
+    for (nice, of_command, of_tracer) in [("0", "0", "-10"), ("5", "5", "5")] {
+        let output = Command::new("nice")
+            .args(["-n", nice])
+            .arg(program())
+            .args(["watch", "-o", "json", "--", "sh", "-c", script])
+            .stdin(Stdio::null())
+            .output()
+            .context("nice")?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{}: {said}", output.status);
+        let lines: Vec<&str> = said.lines().take(2).collect();
+        ensure!(lines == [of_command, of_tracer], "nice -n {nice}: {said}");
+    }
+    Ok(())
+}
+
 /// MPTCP-level sockets are shown on demand, beside their TCP subflows.
 pub(crate) fn mptcp_on_demand() -> Result<()> {
     let addr = SocketAddr::from(([127, 0, 0, 1], unique_port()));

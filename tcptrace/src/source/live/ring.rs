@@ -92,6 +92,7 @@ impl Live {
             pass_kernel_log(&mut ebpf)?;
         }
         let ring = poll::register(ring, Interest::READABLE).map_err(OpenError::Poll)?;
+        privileges::raise_priority();
         if let Err(error) = privileges::drop_all(|| lost.get(&0, 0).is_ok()) {
             tracing::warn!("capabilities could not be dropped: {error}");
         }
