@@ -170,10 +170,17 @@ impl Running {
     /// Asks it to end, and waits for that.
     pub(crate) fn stop(mut self) -> Result<Ended> {
         self.ask_to_end();
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                // bpftrace was seen to go on for minutes with what it had not printed yet.
+                self.child.kill()?;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         let said = |reader: Option<JoinHandle<String>>| reader?.join().ok();
         let last_line = said(self.stdout.take()).unwrap_or_default();
         let stderr = said(self.stderr.take()).unwrap_or_default();
-        self.child.wait()?;
         Ok(Ended { last_line, stderr })
     }
 
