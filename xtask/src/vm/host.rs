@@ -27,6 +27,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("mount", "mount"),
     ("umount", "mount"),
+    ("nice", "coreutils"),
     (KEYRING, "debian-archive-keyring"),
 ];
 

@@ -21,7 +21,8 @@ pub(crate) struct Guest<'a> {
 
 /// Programs of the host. Busybox has applets of most of these names, but not with all the options; and its shell prefers
 /// them to what is in the PATH, so that it cannot be the guest's.
-const PROGRAMS: &[&str] = &["busybox", "sh", "ip", "tc", "ss", "setpriv", "unshare", "mount", "umount"];
+const PROGRAMS: &[&str] =
+    &["busybox", "sh", "ip", "tc", "ss", "setpriv", "unshare", "mount", "umount", "nice"];
 
 /// Before /bin, where busybox has its applets.
 const BIN: &str = "usr/local/bin";

@@ -14,7 +14,10 @@ mod qemu;
 mod verdict;
 
 use std::{
+    num::NonZero,
     process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,8 @@ use clap::Args;
 
 use self::{
     initramfs::{Guest, quote},
-    kernels::{SERIES, Series},
+    kernels::{Kernel, SERIES, Series},
+    programs::Programs,
     verdict::{Tests, Verdict},
 };
 
@@ -33,6 +37,9 @@ pub(crate) struct Options {
     /// The kernel series to boot; may be given more than once
     #[arg(long = "kernel", default_value = "all", value_parser = ["5.10", "6.1", "6.12", "7.2", "all"])]
     kernels: Vec<String>,
+    /// How many guests to run side by side; each keeps one processor busy [default: one a processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
     /// Keep the kernel's log and the output of each run, not only of those that fail
     #[arg(long)]
     keep_log: bool,
@@ -69,31 +76,68 @@ struct Turn {
     took: Duration,
 }
 
-/// Boots the kernels one after the other. The exit status is the guest's own: the first one that is not 0.
+/// Boots the kernels, as many at a time as is asked for. The exit status is the guest's own: the first one that is not 0.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     host::install_missing_tools()?;
     let programs = programs::build()?;
     let command = options.command();
-    let mut turns = Vec::new();
-    for series in options.series() {
-        let begun = Instant::now();
-        let mut name = series.name.to_owned();
-        let verdict = kernels::have(series).and_then(|kernel| {
-            name.clone_from(&kernel.release);
-            eprintln!("xtask: Linux {name}: {command}");
-            let guest = Guest { kernel: &kernel, programs: &programs, command: &command };
-            qemu::run(&guest, series.name, Duration::from_mins(options.patience), options.keep_log)
-        });
-        if let Err(error) = &verdict {
-            eprintln!("xtask: Linux {name}: {error:#}");
+    let series = options.series();
+    let processors = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let jobs = options.jobs.unwrap_or(processors).get().min(series.len());
+    // One apt after the other.
+    let kernels: Vec<_> = series.into_iter().map(|series| (series, kernels::have(series))).collect();
+    let queue = Mutex::new(kernels.into_iter().enumerate());
+    let turns = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some((position, (series, kernel))) = next(&queue) {
+                    let turn = turn(options, series, kernel, &programs, &command, jobs > 1);
+                    turns.lock().unwrap_or_else(PoisonError::into_inner).push((position, turn));
+                }
+            });
         }
-        turns.push(Turn { kernel: name, verdict, took: begun.elapsed() });
-    }
+    });
+    let mut turns = turns.into_inner().unwrap_or_else(PoisonError::into_inner);
+    turns.sort_by_key(|(position, _)| *position);
+    let turns: Vec<Turn> = turns.into_iter().map(|(_, turn)| turn).collect();
     if turns.len() > 1 || options.exec.is_none() {
         eprint!("\n{}", table(&turns));
     }
     let status = turns.iter().map(|turn| turn.verdict.as_ref().map_or(1, |verdict| verdict.status));
     Ok(ExitCode::from(status.into_iter().find(|status| *status != 0).unwrap_or(0)))
+}
+
+fn next<T: Iterator>(queue: &Mutex<T>) -> Option<T::Item> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+fn turn(
+    options: &Options,
+    series: &Series,
+    kernel: Result<Kernel>,
+    programs: &Programs,
+    command: &str,
+    is_one_of_many: bool,
+) -> Turn {
+    let begun = Instant::now();
+    let mut name = series.name.to_owned();
+    let verdict = kernel.and_then(|kernel| {
+        name.clone_from(&kernel.release);
+        eprintln!("xtask: Linux {name}: {command}");
+        let guest = Guest { kernel: &kernel, programs, command };
+        let run = qemu::Run {
+            name: series.name,
+            patience: Duration::from_mins(options.patience),
+            keep_log: options.keep_log,
+            is_one_of_many,
+        };
+        run.guest(&guest)
+    });
+    if let Err(error) = &verdict {
+        eprintln!("xtask: Linux {name}: {error:#}");
+    }
+    Turn { kernel: name, verdict, took: begun.elapsed() }
 }
 
 /// A line a kernel, and beneath it the names of the tests that failed.

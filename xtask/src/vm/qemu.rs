@@ -4,10 +4,10 @@ use std::{
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -46,26 +46,69 @@ impl Files {
     }
 }
 
-/// Boots the guest and returns its verdict. The logs are kept when it is asked for, and when not all was well.
-pub(crate) fn run(guest: &Guest<'_>, name: &str, patience: Duration, keep_log: bool) -> Result<Verdict> {
-    let files = Files::new(name)?;
-    guest.write(&files.initramfs)?;
-    let verdict = emulate(guest, &files, patience);
-    let _ = fs::remove_file(&files.initramfs);
-    if keep_log || !matches!(verdict, Ok(Verdict { status: 0, .. })) {
-        eprintln!("xtask: see {} and {}", files.kernel_log.display(), files.output.display());
-    } else {
-        for log in [&files.kernel_log, &files.output] {
-            let _ = fs::remove_file(log);
-        }
-    }
-    verdict
+/// How to run a guest.
+pub(crate) struct Run<'a> {
+    /// For its files.
+    pub(crate) name: &'a str,
+    /// Give up on a guest that has said nothing for so long.
+    pub(crate) patience: Duration,
+    pub(crate) keep_log: bool,
+    /// Others run at the same time: each line is shown with the name.
+    pub(crate) is_one_of_many: bool,
 }
 
-fn emulate(guest: &Guest<'_>, files: &Files, patience: Duration) -> Result<Verdict> {
-    let mut log = File::create(&files.output)?;
-    let mut emulator = start(guest, files)?;
-    let output = emulator.0.stdout.take().context("no stdout")?;
+impl Run<'_> {
+    /// Boots the guest and returns its verdict. The logs are kept when it is asked for, and when not all was well.
+    pub(crate) fn guest(&self, guest: &Guest<'_>) -> Result<Verdict> {
+        let files = Files::new(self.name)?;
+        guest.write(&files.initramfs)?;
+        let verdict = self.emulate(guest, &files);
+        let _ = fs::remove_file(&files.initramfs);
+        if self.keep_log || !matches!(verdict, Ok(Verdict { status: 0, .. })) {
+            eprintln!("xtask: see {} and {}", files.kernel_log.display(), files.output.display());
+        } else {
+            for log in [&files.kernel_log, &files.output] {
+                let _ = fs::remove_file(log);
+            }
+        }
+        verdict
+    }
+
+    fn emulate(&self, guest: &Guest<'_>, files: &Files) -> Result<Verdict> {
+        let begun = Instant::now();
+        let mut log = File::create(&files.output)?;
+        let mut emulator = start(guest, files)?;
+        let output = emulator.0.stdout.take().context("no stdout")?;
+        let lines = lines_of(output);
+        let mut reader = Reader::default();
+        loop {
+            match lines.recv_timeout(self.patience) {
+                Ok(line) => {
+                    reader.line(&line);
+                    writeln!(log, "{:6.1} {line}", begun.elapsed().as_secs_f64())?;
+                    if self.is_one_of_many {
+                        writeln!(io::stdout(), "{:<5}| {line}", self.name)?;
+                    } else {
+                        writeln!(io::stdout(), "{line}")?;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!(
+                        "the guest has said nothing for {} s{}",
+                        self.patience.as_secs(),
+                        last_words(&files.kernel_log)
+                    );
+                }
+            }
+        }
+        let status = emulator.0.wait()?;
+        reader.finish().with_context(|| format!("{status}{}", last_words(&files.kernel_log)))
+    }
+}
+
+/// The lines of the guest's terminal, as they come.
+fn lines_of(output: ChildStdout) -> Receiver<String> {
     let (lines, received) = mpsc::channel();
     thread::spawn(move || {
         let mut output = BufReader::new(output);
@@ -79,26 +122,7 @@ fn emulate(guest: &Guest<'_>, files: &Files, patience: Duration) -> Result<Verdi
             line.clear();
         }
     });
-    let mut reader = Reader::default();
-    loop {
-        match received.recv_timeout(patience) {
-            Ok(line) => {
-                reader.line(&line);
-                writeln!(log, "{line}")?;
-                writeln!(io::stdout(), "{line}")?;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                bail!(
-                    "the guest has said nothing for {} s{}",
-                    patience.as_secs(),
-                    last_words(&files.kernel_log)
-                );
-            }
-        }
-    }
-    let status = emulator.0.wait()?;
-    reader.finish().with_context(|| format!("{status}{}", last_words(&files.kernel_log)))
+    received
 }
 
 fn start(guest: &Guest<'_>, files: &Files) -> Result<Emulator> {
