@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::{OutputFormat, Watch},
     model::{Filter, Processes},
-    output::{Csv, Json, LineFormat, Summary, Text, TextOptions},
+    output::{Csv, Json, LineFormat, OnlySummary, Summary, Text, TextOptions},
     source::{
         Batch,
         cgroups::Cgroups,
@@ -146,7 +146,7 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
             ..summary
         })
         .context(UNWRITABLE)?;
-    if watch.output != OutputFormat::Json {
+    if matches!(watch.output, OutputFormat::Text | OutputFormat::Csv) {
         eprintln!("tcptrace: {summary}");
     }
     Ok(code)
@@ -199,6 +199,7 @@ fn format(watch: &Watch) -> Box<dyn LineFormat> {
     match watch.output {
         OutputFormat::Json => Box::new(Json::new(out)),
         OutputFormat::Csv => Box::new(Csv::new(out, watch.header)),
+        OutputFormat::Summary => Box::new(OnlySummary::new(out)),
         OutputFormat::Text => Box::new(Text::new(
             out,
             TextOptions {

@@ -114,6 +114,8 @@ pub enum OutputFormat {
     Json,
     /// Comma-separated values
     Csv,
+    /// No lines, only the summary at the end
+    Summary,
 }
 
 /// `--color`

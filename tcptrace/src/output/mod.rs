@@ -5,6 +5,7 @@ pub mod escape;
 mod json;
 mod names;
 mod notice;
+mod only_summary;
 mod summary;
 mod text;
 
@@ -17,6 +18,7 @@ pub use self::{
     json::Json,
     names::{Beside, Nameless, Names, Naming, Symbolise},
     notice::{Audit, Notice, SynCookies},
+    only_summary::OnlySummary,
     summary::Summary,
     text::{Text, TextOptions},
 };

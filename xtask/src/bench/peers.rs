@@ -82,8 +82,8 @@ pub(crate) fn lost_by_tcptrace(stderr: &str, last_line: &str) -> Option<u64> {
     if let Ok(summary) = serde_json::from_str::<serde_json::Value>(last_line) {
         return summary["lost"].as_u64();
     }
-    let summary = stderr.lines().rev().find(|line| line.starts_with("tcptrace: "))?;
-    let (before, _) = summary.split_once(" lost")?;
+    let said = stderr.lines().rev().filter_map(|line| line.strip_prefix("tcptrace: "));
+    let (before, _) = std::iter::once(last_line).chain(said).find_map(|line| line.split_once(" lost; "))?;
     before.rsplit(' ').next()?.parse().ok()
 }
 
@@ -102,6 +102,8 @@ mod tests {
     fn losses_of_tcptrace_are_in_its_summary() {
         let text = "warning\ntcptrace: 14 events (14 shown), 3 lost; connections: 5 seen\n";
         assert_eq!(lost_by_tcptrace(text, "0.1 - - LISTEN -> CLOSE"), Some(3));
+        let alone = "14 events (0 shown), 5 lost; connections: 5 seen";
+        assert_eq!(lost_by_tcptrace("", alone), Some(5));
         let json = r#"{"type":"summary","schema_version":1,"events":0,"lost":7}"#;
         assert_eq!(lost_by_tcptrace("", json), Some(7));
         assert_eq!(lost_by_tcptrace("", ""), None);
