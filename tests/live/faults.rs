@@ -21,7 +21,7 @@ use crate::{
     capture::table,
     harness::{Tracer, program},
     load::hammer,
-    machine::{self, patience},
+    machine::{self, patience, pause},
     netns::{self, unique_port},
     traffic::{HOLD, Pair, close, read_end},
 };
@@ -117,7 +117,7 @@ pub(crate) fn stopped_and_continued() -> Result<()> {
     let args = ["--lifecycle", "auto", "--ring-size", "65536", "--audit=200ms"];
     netns::run(|netns| {
         let mut tracer = Tracer::start(&args)?;
-        thread::sleep(patience(Duration::from_millis(500)));
+        thread::sleep(pause(Duration::from_millis(500)));
         tracer.signal(Signal::STOP)?;
         let stopped = Instant::now();
         let listener = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
@@ -131,7 +131,7 @@ pub(crate) fn stopped_and_continued() -> Result<()> {
         thread::sleep(Duration::from_secs(5).saturating_sub(stopped.elapsed()));
         tracer.signal(Signal::CONT)?;
         // Looks at the kernel's tables, after the last loss.
-        thread::sleep(patience(Duration::from_secs(4)));
+        thread::sleep(pause(Duration::from_secs(4)));
         let ports: BTreeSet<u16> =
             open.iter().flat_map(|(client, _)| client.local_addr()).map(|addr| addr.port()).collect();
         for (client, mut server) in open {
@@ -139,7 +139,7 @@ pub(crate) fn stopped_and_continued() -> Result<()> {
             read_end(&mut server)?;
             close(server);
         }
-        thread::sleep(patience(Duration::from_millis(500)));
+        thread::sleep(pause(Duration::from_millis(500)));
         let capture = tracer.stop()?.only(|row| row.netns == Some(netns.inode));
         let summary = &capture.summary;
         ensure!(summary.get("lost")? > 0 && summary.get("corrected")? > 0, "{summary:?}");
@@ -208,7 +208,7 @@ pub(crate) fn stalled_reader_and_ctrl_c() -> Result<()> {
     let pipe = tracer.take_pipe().context("no pipe")?;
     netns::run(|_| hammer(machine::load(5_000)))?;
     tracer.signal(Signal::INT)?;
-    thread::sleep(patience(Duration::from_millis(500)));
+    thread::sleep(pause(Duration::from_millis(500)));
     tracer.signal(Signal::INT)?;
     let status = tracer.wait_end(patience(Duration::from_secs(5)))?;
     ensure!(status.code() == Some(130), "ended with {status}: {}", tracer.stderr());
@@ -236,7 +236,7 @@ pub(crate) fn clock_step() -> Result<()> {
         clock_settime(ClockId::Realtime, Timespec { tv_sec: now.tv_sec + seconds, tv_nsec: now.tv_nsec })
             .context("clock_settime")
     };
-    if !machine::is_slow() {
+    if !machine::is_own() {
         eprintln!(
             "SKIPPED: faults::clock_step: only where the whole machine is the test's own (cargo xtask vm)"
         );
@@ -278,7 +278,7 @@ pub(crate) fn clock_step() -> Result<()> {
 /// A processor is taken away and comes back under load.
 pub(crate) fn processor_unplugged() -> Result<()> {
     const ONLINE: &str = "/sys/devices/system/cpu/cpu1/online";
-    if !machine::is_slow() || fs::metadata(ONLINE).is_err() {
+    if !machine::is_own() || fs::metadata(ONLINE).is_err() {
         eprintln!("SKIPPED: faults::processor_unplugged: only where the whole machine is the test's own");
         return Ok(());
     }

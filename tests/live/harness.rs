@@ -138,6 +138,16 @@ impl Tracer {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until it has written this.
+    pub(crate) fn wait_for(&self, text: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !fs::read_to_string(self.stdout())?.contains(text) {
+            ensure!(Instant::now() < deadline, "no {text} within {limit:?}; its stderr:\n{}", self.stderr());
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// What it has written so far.
     pub(crate) fn stdout(&self) -> &Path {
         self.stdout.path()

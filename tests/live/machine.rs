@@ -11,9 +11,19 @@ pub(crate) fn is_slow() -> bool {
     std::env::var_os(SLOW).is_some()
 }
 
+/// Whether the whole machine is the tests' own: they may turn its clock and its switches.
+pub(crate) fn is_own() -> bool {
+    is_slow()
+}
+
 /// How long to wait for what takes a real processor up to `usual`.
 pub(crate) fn patience(usual: Duration) -> Duration {
     if is_slow() { usual * 5 } else { usual }
+}
+
+/// How long to let something happen that takes a real processor less than `usual`, where nothing says that it has.
+pub(crate) fn pause(usual: Duration) -> Duration {
+    if is_slow() { usual * 2 } else { usual }
 }
 
 /// How much of a load to make, of so much on a real processor.
@@ -43,6 +53,7 @@ pub(crate) enum Feature {
 
 /// The tests that cannot be without; a test's name begins with one of these.
 const NEEDED: &[(&str, Feature)] = &[
+    ("faults::stopped_and_continued", Feature::Cookies),
     ("held::", Feature::Cookies),
     ("kernel_filter::other_processes", Feature::Cookies),
     ("owner_kinds::", Feature::Cookies),
@@ -50,6 +61,7 @@ const NEEDED: &[(&str, Feature)] = &[
     ("places::cgroups", Feature::Cookies),
     ("seeding::", Feature::Cookies),
     ("stacks::", Feature::Cookies),
+    ("switches::functions", Feature::Cookies),
     ("time_wait::sampled", Feature::Cookies),
     ("owners::closed_by_a_kernel_thread", Feature::Mptcp),
     ("rights::kernel_log_at_vv", Feature::Mptcp),

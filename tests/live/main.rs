@@ -26,6 +26,7 @@ mod rights;
 mod seeding;
 mod servers;
 mod stacks;
+mod switches;
 mod time_wait;
 mod traffic;
 mod worker;
@@ -106,6 +107,9 @@ const TESTS: &[(&str, Test)] = &[
     ("rights::goes_before_others", rights::goes_before_others),
     ("rights::no_btf_falls_back", rights::no_btf_falls_back),
     ("rights::no_tracefs_is_mounted_or_said", rights::no_tracefs_is_mounted_or_said),
+    ("switches::functions_off", switches::functions_off),
+    ("switches::functions_turned_off", switches::functions_turned_off),
+    ("switches::kprobes_off", switches::kprobes_off),
     ("rights::hostile_names_are_harmless", rights::hostile_names_are_harmless),
     ("rights::kernel_log_at_vv", rights::kernel_log_at_vv),
     ("rights::mptcp_on_demand", rights::mptcp_on_demand),

@@ -9,7 +9,7 @@ use crate::{
     closes::{ACTIVE_CLIENT, PASSIVE_SERVER},
     expect::{client, listener, server},
     harness::{Tracer, scene},
-    machine::patience,
+    machine::pause,
     netns::{self, unique_port},
     worker::Worker,
 };
@@ -106,7 +106,7 @@ pub(crate) fn open_before() -> Result<()> {
         at_server.order("accept")?;
         let tracer = Tracer::start(&["--lifecycle", "auto"])?;
         // Both looks have been made: at the sockets, and at the processes.
-        std::thread::sleep(patience(Duration::from_millis(700)));
+        std::thread::sleep(pause(Duration::from_millis(700)));
         at_client.order("close")?;
         at_server.order("wait")?;
         let pids = (netns.inode, at_client.pid(), at_server.pid());

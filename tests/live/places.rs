@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::{
     capture::{Capture, Row, table},
     harness::Tracer,
-    machine::patience,
+    machine::pause,
     netns::{self, ip, unique_port},
     worker::Worker,
 };
@@ -91,7 +91,7 @@ pub(crate) fn two_namespaces() -> Result<()> {
     ] {
         let tracer = Tracer::start(&args)?;
         scene(&mut client, &mut server)?;
-        thread::sleep(patience(Duration::from_millis(100)));
+        thread::sleep(pause(Duration::from_millis(100)));
         let capture = tracer.stop()?;
         if !args.is_empty() {
             let strange = capture.select(|row| !(wants_left && is_left(row) || wants_right && is_right(row)));
@@ -172,12 +172,12 @@ pub(crate) fn cgroups() -> Result<()> {
         server.order("wait")?;
         // The client's process and its cgroup go; the connection is in FIN_WAIT2.
         client.kill()?;
-        thread::sleep(patience(Duration::from_millis(100)));
+        thread::sleep(pause(Duration::from_millis(100)));
         cgroup.remove();
         ensure!(!cgroup.dir.exists(), "the cgroup is still there");
         server.order("close")?;
         server.order("stop")?;
-        thread::sleep(patience(Duration::from_millis(800)));
+        thread::sleep(pause(Duration::from_millis(800)));
         Ok(pids)
     })?;
     let captures = tracers.into_iter().map(Tracer::stop).collect::<Result<Vec<Capture>>>()?;

@@ -16,7 +16,7 @@ use crate::{
     capture::{Capture, Row, table},
     harness::Tracer,
     load::hammer,
-    machine::{self, patience},
+    machine::{self, patience, pause},
     netns::{self, unique_port},
     traffic::{Pair, close, read_end},
 };
@@ -202,7 +202,7 @@ pub(crate) fn healed_after_a_loss() -> Result<()> {
         }
         hammer(machine::load(3_000))?;
         // Three looks, a quarter of a second apart, after the last loss.
-        thread::sleep(patience(Duration::from_millis(2500)));
+        thread::sleep(pause(Duration::from_millis(2500)));
         let summary = tracer.stop()?.summary;
         ensure!(summary.get("lost")? > 0 && summary.get("corrected")? > 0, "{summary:?}");
         let live = summary.get("live")?;
@@ -221,7 +221,8 @@ pub(crate) fn audits_find_nothing() -> Result<()> {
             let starts = (|| {
                 for start in 0..machine::rounds(20) {
                     let tracer = Tracer::start(&["--lifecycle", "auto", "--audit=100ms", "-v"])?;
-                    thread::sleep(patience(Duration::from_millis(if start == 0 { 4000 } else { 1000 })));
+                    thread::sleep(Duration::from_millis(if start == 0 { 4000 } else { 1000 }));
+                    tracer.wait_for("{\"type\":\"audit\"", patience(Duration::from_secs(4)))?;
                     let said = tracer.stderr();
                     let capture = tracer.stop()?;
                     let summary = &capture.summary;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     harness::Tracer,
-    machine::{self, patience},
+    machine::{self, patience, pause},
     netns::{self, Netns},
     worker::Worker,
 };
@@ -91,7 +91,7 @@ fn check(flags: &[&str]) -> Result<()> {
     let (tracer, inode) = netns::run(|netns| {
         let tracer = tracer(netns)?;
         let mut running = Command::new(&program).stdin(Stdio::piped()).spawn()?;
-        thread::sleep(patience(Duration::from_millis(300)));
+        thread::sleep(pause(Duration::from_millis(300)));
         tracer.wait_idle(patience(Duration::from_secs(30)))?;
         drop(running.stdin.take());
         let status = running.wait()?;
@@ -157,7 +157,7 @@ pub(crate) fn of_this_program() -> Result<()> {
             client.order("close")?;
             server.order("wait")?;
             server.order("close")?;
-            thread::sleep(patience(Duration::from_secs(1)));
+            thread::sleep(pause(Duration::from_secs(1)));
             let result = are_of_workers(&fs::read_to_string(tracer.stdout())?, netns.inode, port);
             tries -= 1;
             if result.is_ok() || tries == 0 {

@@ -29,7 +29,7 @@ pub(crate) fn watched<T: Send>(
 ) -> Result<(Capture, T)> {
     let tracer = Tracer::start(&["--lifecycle", way.name()])?;
     let (inode, value) = netns::run(|netns| Ok((netns.inode, body(netns)?)))?;
-    thread::sleep(machine::patience(Duration::from_millis(1500)));
+    thread::sleep(machine::pause(Duration::from_millis(1500)));
     let capture = tracer.stop()?.only(|row| row.netns == Some(inode));
     let swap = capture.select(|row| {
         row.old == "FIN_WAIT2"
@@ -260,7 +260,7 @@ pub(crate) fn sampled() -> Result<()> {
                 .output()?;
             ensure!(killed.status.success(), "ss -K: {}", String::from_utf8_lossy(&killed.stderr));
             // Two looks must miss it; they are rarer where each of them costs more.
-            thread::sleep(machine::patience(Duration::from_millis(1500)));
+            thread::sleep(machine::pause(Duration::from_millis(1500)));
             tracer = Some(running);
             Ok((netns.inode, (port, truth)))
         })?;
@@ -316,7 +316,7 @@ pub(crate) fn twenty_thousand_lives(way: Way) -> Result<()> {
         netns::settle()?;
         Ok(netns.inode)
     })?;
-    thread::sleep(machine::patience(Duration::from_secs(1)));
+    thread::sleep(machine::pause(Duration::from_secs(1)));
     tracer.wait_idle(machine::patience(Duration::from_mins(1)))?;
     let capture = tracer.stop()?;
     let summary = capture.summary.clone();

@@ -91,6 +91,14 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
             _ = tick.tick() => {
                 let skipped = live.timer_events_skipped().context("cannot read the counts of skipped events")?;
                 looks.note_skipped(skipped);
+                if live.was_turned_off() {
+                    tracing::warn!(
+                        "kernel.ftrace_enabled was set to 0: the kernel calls no program at a function any more; \
+                         from now on time-wait and half-open sockets are only looked up, and who accepts is not \
+                         seen; turn it on again, or start tcptrace again"
+                    );
+                    looks.note_loss();
+                }
                 looks.tick(&pipeline);
             }
             shown = looks.next() => {

@@ -6,6 +6,7 @@ use aya::{Btf, Ebpf};
 
 use super::{
     error::OpenError,
+    ftrace,
     object::{Globals, attach_tracepoint},
     programs::{Link, Typed},
     tracefs,
@@ -118,8 +119,8 @@ impl AcceptLadder {
             self.unknown = Some("it needs socket cookies (Linux 5.12)".to_owned());
         }
         while self.left.first() == Some(&AcceptWay::Fexit) {
-            let loaded = match &self.unknown {
-                Some(reason) => Err(reason.clone()),
+            let loaded = match self.unknown.clone().or_else(ftrace::Switch::refusal) {
+                Some(reason) => Err(reason),
                 None => FEXIT.load(ebpf, btf).map_err(|error| error.to_string()),
             };
             match loaded {

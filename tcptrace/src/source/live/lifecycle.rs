@@ -6,7 +6,7 @@ use aya::{Btf, Ebpf};
 
 use super::{
     error::OpenError,
-    kallsyms,
+    ftrace, kallsyms,
     object::Globals,
     programs::{Link, Typed},
     types::Types,
@@ -201,12 +201,12 @@ impl Ladder {
             return Err("it needs socket cookies (Linux 5.12)".to_owned());
         }
         let unknown = match way {
-            Way::Fentry => self.no_minis.as_ref(),
-            Way::Timer => self.no_minis.as_ref().or(self.no_timers.as_ref()),
+            Way::Fentry => self.no_minis.clone().or_else(ftrace::Switch::refusal),
+            Way::Timer => self.no_minis.clone().or_else(|| self.no_timers.clone()),
             Way::Sample | Way::Off => None,
         };
         if let Some(reason) = unknown {
-            return Err(reason.clone());
+            return Err(reason);
         }
         let mut programs = self.programs(way).into_iter();
         programs.try_for_each(|typed| typed.load(ebpf, btf)).map_err(|error| error.to_string())

@@ -4,6 +4,7 @@ mod accepts;
 mod error;
 mod filter;
 pub(crate) mod format;
+mod ftrace;
 pub(crate) mod kallsyms;
 mod lifecycle;
 mod misses;

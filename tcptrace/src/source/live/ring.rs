@@ -11,8 +11,9 @@ use tcptrace_common::{LOST_BACKUPS, LOST_RECORDS, LOST_STACKS, UNWANTED_BACKUPS}
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Accepts, Hook, Lifecycle, Settings,
+    AcceptWay, Accepts, Hook, Lifecycle, Settings, Way,
     error::OpenError,
+    ftrace::Switch,
     misses::Misses,
     object::{self, Attached},
     privileges,
@@ -48,6 +49,8 @@ pub struct Live {
     started: KtimeNs,
     misses: Option<Misses>,
     timer_misses: Vec<Misses>,
+    /// Of the function tracer, where programs at functions are used.
+    switch: Option<Switch>,
     /// What these said last.
     timer_missed: u64,
     sees_resets: bool,
@@ -82,6 +85,8 @@ impl Live {
             decides_owners,
         } = object::attach(settings)?;
         let timer_misses = object::timer_misses(&ebpf);
+        let uses_functions = lifecycle.way == Way::Fentry || accepts.way == AcceptWay::Fexit;
+        let switch = if uses_functions { Switch::open() } else { None };
         let misses = object::misses(&ebpf, hook);
         let started = clock::now();
         let ring = take_map(&mut ebpf, "EVENTS")?;
@@ -110,6 +115,7 @@ impl Live {
             started,
             misses,
             timer_misses,
+            switch,
             timer_missed: 0,
             sees_resets,
             sees_destruction,
@@ -163,6 +169,12 @@ impl Live {
             sum += misses.read()?;
         }
         Ok(sum - std::mem::replace(&mut self.timer_missed, sum).min(sum))
+    }
+
+    /// Whether, since the last call, somebody has turned off what calls our programs at functions
+    /// (`kernel.ftrace_enabled`): from now on nothing comes of them.
+    pub fn was_turned_off(&mut self) -> bool {
+        self.switch.as_mut().is_some_and(Switch::was_turned_off)
     }
 
     /// How many stacks were not taken, so that there was room for what changes.
