@@ -62,6 +62,7 @@ const NEEDED: &[(&str, Feature)] = &[
     ("seeding::", Feature::Cookies),
     ("stacks::", Feature::Cookies),
     ("switches::functions", Feature::Cookies),
+    ("time_wait::expires", Feature::Cookies),
     ("time_wait::sampled", Feature::Cookies),
     ("owners::closed_by_a_kernel_thread", Feature::Mptcp),
     ("rights::kernel_log_at_vv", Feature::Mptcp),

@@ -124,6 +124,7 @@ const TESTS: &[(&str, Test)] = &[
     ("resets::reasons", resets::reasons),
     ("resets::classic_hook", resets::classic_hook),
     ("time_wait::sampled", time_wait::sampled),
+    ("time_wait::expires", time_wait::expires),
     ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
     ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
     ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
@@ -144,7 +145,6 @@ const LIFECYCLE_TESTS: &[(&str, LifecycleTest)] = &[
     ("half_open::full_accept_queue", half_open::full_accept_queue),
     ("half_open::full_accept_queue_resets", half_open::full_accept_queue_resets),
     ("time_wait::twenty_thousand_lives", time_wait::twenty_thousand_lives),
-    ("time_wait::expires", time_wait::expires),
 ];
 
 /// Set by `cargo xtask test`: become root through sudo instead of skipping.

@@ -134,7 +134,7 @@ pub(crate) fn orphans_are_repaired_live() -> Result<()> {
 }
 
 /// Fifty connections at a time, each about 100 ms old when it goes: 500 a second, until told to stop.
-fn churn(stop: &AtomicBool) -> Result<()> {
+fn churn(ready: &AtomicBool, stop: &AtomicBool) -> Result<()> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", unique_port()))?;
     let mut open = std::collections::VecDeque::new();
     while !stop.load(Ordering::Relaxed) {
@@ -142,6 +142,7 @@ fn churn(stop: &AtomicBool) -> Result<()> {
         open.push_back((client, listener.accept()?.0));
         if open.len() > 50 {
             open.pop_front();
+            ready.store(true, Ordering::Relaxed);
         }
         // A slow machine takes longer from attaching to reading the tables: what is open must live that much longer.
         thread::sleep(patience(Duration::from_millis(2)));
@@ -152,9 +153,12 @@ fn churn(stop: &AtomicBool) -> Result<()> {
 /// Connections come and go while tcptrace starts, again and again: what it read never contradicts what it sees.
 pub(crate) fn churn_while_it_starts() -> Result<()> {
     netns::run(|netns| {
-        let stop = AtomicBool::new(false);
+        let (ready, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
-            let churn = scope.spawn(|| churn(&stop));
+            let churn = scope.spawn(|| churn(&ready, &stop));
+            while !ready.load(Ordering::Relaxed) && !churn.is_finished() {
+                thread::yield_now();
+            }
             let starts = (|| {
                 for start in 0..machine::rounds(20) {
                     let tracer = Tracer::start(AUTO)?;
@@ -215,9 +219,9 @@ pub(crate) fn healed_after_a_loss() -> Result<()> {
 /// With no loss, the table is what the kernel says, after each of twenty starts in the midst of churn.
 pub(crate) fn audits_find_nothing() -> Result<()> {
     netns::run(|_| {
-        let stop = AtomicBool::new(false);
+        let (ready, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
-            let churn = scope.spawn(|| churn(&stop));
+            let churn = scope.spawn(|| churn(&ready, &stop));
             let starts = (|| {
                 for start in 0..machine::rounds(20) {
                     let tracer = Tracer::start(&["--lifecycle", "auto", "--audit=100ms", "-v"])?;
