@@ -4,10 +4,14 @@
 //! `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`, called by `tcp_set_state` and
 //! `inet_sk_state_store` before the new state is stored. BTF-typed tracepoints exist since Linux 5.5.
 //!
-//! Two programs, attached in this order. Since Linux 6.1 the kernel does not enter a program on a CPU where it runs
+//! Several programs, attached in this order. Since Linux 6.1 the kernel does not enter a program on a CPU where it runs
 //! already (`__bpf_trace_run`): when an interrupt hits `state_btf` in a system call and softirq work changes another
 //! socket's state, `state_btf` is skipped for that one. `state_btf_backup` is not, and reports what the first one has
-//! not. TCP changes states in system calls and in softirq only, so there is no third level.
+//! not. TCP changes states in system calls and in softirq only, so there is no third level up to Linux 6.19.
+//!
+//! Since Linux 7.0 a task can be preempted in a tracepoint's programs (where the kernel is preemptible at all, which it is
+//! by default: `PREEMPT_LAZY`). Until it runs again, other tasks on that CPU find the program busy, and can themselves be
+//! preempted in the next one: `state_btf_third` reports what those two have not. A fourth one would seldom have work.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -31,7 +35,7 @@ use crate::{
     task::{Task, is_kernel_thread},
 };
 
-/// A transition that `state_btf` has taken.
+/// A transition that one of the programs has taken.
 #[repr(C)]
 struct Taken {
     sk: u64,
@@ -47,19 +51,7 @@ static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn state_btf(ctx: BtfTracePointContext) -> i32 {
     if let Some(change) = Change::of(&ctx) {
-        if let Some(taken) = TAKEN.get_ptr_mut(0) {
-            let Change { sk, old, new, is_orphan, .. } = change;
-            // SAFETY: the entry of this CPU. An interrupt that sees it half written is about another socket, and
-            // finds that it was not taken, which is right.
-            unsafe {
-                taken.write(Taken {
-                    sk: sk.address(),
-                    old: u32::from(old),
-                    new: u32::from(new),
-                    is_orphan: u64::from(is_orphan),
-                });
-            }
-        }
+        change.take();
         change.report(&ctx, KIND_TRANSITION);
     }
     0
@@ -67,11 +59,22 @@ fn state_btf(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn state_btf_backup(ctx: BtfTracePointContext) -> i32 {
-    if let Some(change) = Change::of(&ctx) {
+    back_up(&ctx)
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn state_btf_third(ctx: BtfTracePointContext) -> i32 {
+    back_up(&ctx)
+}
+
+#[inline(always)]
+fn back_up(ctx: &BtfTracePointContext) -> i32 {
+    if let Some(change) = Change::of(ctx) {
         // When this program itself was interrupted before it looked, another transition was taken meanwhile and
         // ours is reported twice: user space drops the second.
         if !change.is_taken() {
-            change.report(&ctx, KIND_TRANSITION_BACKUP);
+            change.take();
+            change.report(ctx, KIND_TRANSITION_BACKUP);
         }
     }
     0
@@ -114,7 +117,24 @@ impl Change {
         Some(Self { sk, old, new, protocol, is_orphan: sk.is_orphan() })
     }
 
-    /// Whether `state_btf` took it, which comes before the backup for the same event.
+    #[inline(always)]
+    fn take(&self) {
+        if let Some(taken) = TAKEN.get_ptr_mut(0) {
+            let Self { sk, old, new, is_orphan, .. } = *self;
+            // SAFETY: the entry of this CPU. An interrupt that sees it half written is about another socket, and
+            // finds that it was not taken, which is right.
+            unsafe {
+                taken.write(Taken {
+                    sk: sk.address(),
+                    old: u32::from(old),
+                    new: u32::from(new),
+                    is_orphan: u64::from(is_orphan),
+                });
+            }
+        }
+    }
+
+    /// Whether a program that comes before this one for the same event took it.
     #[inline(always)]
     fn is_taken(&self) -> bool {
         TAKEN.get(0).is_some_and(|taken| {

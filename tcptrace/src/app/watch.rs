@@ -100,6 +100,8 @@ async fn trace(watch: &Watch) -> Result<ExitCode> {
                     looks.note_loss();
                 }
                 looks.tick(&pipeline);
+                // What was missed is clear some time later, even if nothing happens any more.
+                live.drain(&mut batch).context(UNREADABLE)?;
             }
             shown = looks.next() => {
                 // Nothing that the kernel reported before it was looked at may come after it.

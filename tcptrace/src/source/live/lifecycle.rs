@@ -85,7 +85,7 @@ impl fmt::Display for Lifecycle {
 }
 
 /// Programs of the timer way.
-pub(super) const TIMERS: [Typed; 3] = [
+const TIMERS: [Typed; 3] = [
     Typed::tracepoint("timer_expire", "timer_expire_entry"),
     Typed::tracepoint("timer_cancel", "timer_cancel"),
     Typed::tracepoint("timer_start", "timer_start"),
@@ -102,6 +102,17 @@ const FUNCTIONS: [Typed; 7] = [
     Typed::entry("tw_schedule", "__inet_twsk_schedule"),
     Typed::entry("request_add", "inet_csk_reqsk_queue_hash_add"),
 ];
+
+const HASHDANCE: &str = "tw_hashdance";
+
+/// The programs of a way, by their names in the object.
+pub(super) fn names_of(way: Way) -> Vec<&'static str> {
+    match way {
+        Way::Fentry => FUNCTIONS.iter().map(|typed| typed.program).chain([HASHDANCE]).collect(),
+        Way::Timer => TIMERS.iter().map(|typed| typed.program).collect(),
+        Way::Sample | Way::Off => Vec::new(),
+    }
+}
 
 /// The ladder of one start.
 pub(super) struct Ladder {
@@ -148,7 +159,7 @@ impl Ladder {
             choice,
             no_minis,
             no_timers,
-            hashdance: Typed::entry("tw_hashdance", function),
+            hashdance: Typed::entry(HASHDANCE, function),
             has_cookies: true,
             left,
             reasons: Vec::new(),

@@ -12,6 +12,7 @@ mod object;
 mod offsets;
 mod privileges;
 mod programs;
+mod release;
 mod ring;
 mod tracefs;
 mod types;

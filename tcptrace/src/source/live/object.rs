@@ -13,11 +13,11 @@ use super::{
     accepts::AcceptLadder,
     error::{BtfProblem, OpenError},
     filter, format,
-    lifecycle::{Ladder, TIMERS},
+    lifecycle::{self, Ladder},
     misses::Misses,
     offsets::{Offset, USER_REGISTERS},
     programs::{Link, Typed, program},
-    tracefs,
+    release, tracefs,
     types::{self, Types},
 };
 
@@ -30,6 +30,7 @@ const CATEGORY: &str = "sock";
 const TRACEPOINT: &str = "inet_sock_set_state";
 const STATE: Typed = Typed::tracepoint("state_btf", TRACEPOINT);
 const BACKUP: Typed = Typed::tracepoint("state_btf_backup", TRACEPOINT);
+const THIRD: Typed = Typed::tracepoint("state_btf_third", TRACEPOINT);
 const RESETS: Typed = Typed::tracepoint("send_reset_btf", "tcp_send_reset");
 const FORKS: Typed = Typed::tracepoint("fork_btf", "sched_process_fork");
 const DESTRUCTION: Typed = Typed::tracepoint("destroy_btf", "tcp_destroy_sock");
@@ -115,9 +116,11 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let follows_forks = settings.filter.processes.is_some() && load_optional(&mut ebpf, FORKS, &btf);
     let sees_destruction = globals.cookie && load_optional(&mut ebpf, DESTRUCTION, &btf);
 
-    // In this order: the backup reports what the first one has not taken before it.
-    let mut links = vec![STATE.attach(&mut ebpf)?, BACKUP.attach(&mut ebpf)?];
-    // Detached in the opposite order, so that the backup never works alone.
+    // In this order: each of them reports what those before it have not taken.
+    let observers = observers();
+    let links: Result<Vec<_>, _> = observers.iter().map(|observer| observer.attach(&mut ebpf)).collect();
+    let mut links = links?;
+    // Detached in the opposite order, so that a backup never works alone.
     links.reverse();
     // Before anything else: a child must be known before it does anything.
     if follows_forks {
@@ -140,9 +143,14 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
 
 fn load_states(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Ebpf, OpenError> {
     let mut ebpf = load(settings, globals)?;
-    STATE.load(&mut ebpf, btf)?;
-    BACKUP.load(&mut ebpf, btf)?;
+    observers().iter().try_for_each(|observer| observer.load(&mut ebpf, btf))?;
     Ok(ebpf)
+}
+
+/// The programs at the state tracepoint. Since Linux 7.0 tasks are preempted in them, so that two can be busy at once.
+fn observers() -> &'static [Typed] {
+    static ALL: [Typed; 3] = [STATE, BACKUP, THIRD];
+    if release::is_at_least(7, 0) { &ALL } else { &ALL[..2] }
 }
 
 /// Loads what makes causes and ends more exact where the kernel has it. Returns whether it does.
@@ -293,15 +301,17 @@ pub(super) fn misses(ebpf: &Ebpf, hook: Hook) -> Option<Misses> {
     misses_of(ebpf, program_name(hook))
 }
 
-/// The counters of skipped runs of the programs that follow timers, where these are in use.
-pub(super) fn timer_misses(ebpf: &Ebpf) -> Vec<Misses> {
-    TIMERS.iter().filter_map(|typed| misses_of(ebpf, typed.program)).collect()
+/// The counters of skipped runs of the programs that follow time-wait and request sockets.
+pub(super) fn lifecycle_misses(ebpf: &Ebpf, way: Way) -> Vec<Misses> {
+    lifecycle::names_of(way).into_iter().filter_map(|name| misses_of(ebpf, name)).collect()
 }
 
 fn misses_of(ebpf: &Ebpf, name: &str) -> Option<Misses> {
     let fd = match ebpf.program(name)? {
         Program::BtfTracePoint(program) => program.fd(),
         Program::TracePoint(program) => program.fd(),
+        Program::FEntry(program) => program.fd(),
+        Program::FExit(program) => program.fd(),
         _ => return None,
     };
     Misses::of(fd.ok()?.as_fd())

@@ -14,7 +14,7 @@ use super::{
     AcceptWay, Accepts, Hook, Lifecycle, Settings, Way,
     error::OpenError,
     ftrace::Switch,
-    misses::Misses,
+    misses::{Misses, Settling},
     object::{self, Attached},
     privileges,
     programs::Link,
@@ -60,7 +60,8 @@ pub struct Live {
     lost_before: u64,
     tick_ns: u64,
     /// Transitions that the first program had missed when the ring was empty last.
-    missed_before: u64,
+    missed_before: Settling,
+    is_detached: bool,
     /// Records came with the last look.
     is_busy: bool,
 }
@@ -84,7 +85,7 @@ impl Live {
             sees_destruction,
             decides_owners,
         } = object::attach(settings)?;
-        let timer_misses = object::timer_misses(&ebpf);
+        let timer_misses = object::lifecycle_misses(&ebpf, lifecycle.way);
         let uses_functions = lifecycle.way == Way::Fentry || accepts.way == AcceptWay::Fexit;
         let switch = if uses_functions { Switch::open() } else { None };
         let misses = object::misses(&ebpf, hook);
@@ -122,7 +123,8 @@ impl Live {
             decides_owners,
             lost_before: 0,
             tick_ns: clock::tick_ns(),
-            missed_before: 0,
+            missed_before: Settling::default(),
+            is_detached: false,
             is_busy: false,
         })
     }
@@ -157,8 +159,8 @@ impl Live {
         self.decides_owners
     }
 
-    /// How many timer events were skipped by the kernel since the last call. Most of them are about timers that are no
-    /// business of ours: nobody can tell.
+    /// How many events of time-wait and request sockets were skipped by the kernel since the last call. Where these are
+    /// followed by their timers, most are about timers that are no business of ours: nobody can tell.
     ///
     /// # Errors
     ///
@@ -214,6 +216,7 @@ impl Live {
     /// Detaches: what comes after this is only what is still in the ring, see [`Self::drain`].
     pub fn detach(&mut self) {
         self.links.clear();
+        self.is_detached = true;
     }
 
     /// Takes what is in the ring, up to a batch, without waiting. Returns whether there was anything.
@@ -253,12 +256,14 @@ impl Live {
         }
         self.lost_before = lost_records + lost_backups;
         if is_empty && let Some(misses) = &self.misses {
-            // The backup's record of a miss comes right after the miss: those of the last time have arrived by now.
+            // The backup's record of a miss comes right after the miss, unless something else runs between the two.
             // Some were lost and are counted so, and some are not asked for: these are as many as now, or fewer, which is
             // made up for the next time.
             let seen_or_lost = lost_backups + self.lost(UNWANTED_BACKUPS)?;
-            batch.missed = self.missed_before.saturating_sub(seen_or_lost);
-            self.missed_before = misses.read()?;
+            let settled =
+                if self.is_detached { self.missed_before.last() } else { self.missed_before.at(batch.taken) };
+            batch.missed = settled.saturating_sub(seen_or_lost);
+            self.missed_before.note(batch.taken, misses.read()?);
         }
         Ok(!batch.is_empty())
     }
