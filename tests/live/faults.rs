@@ -363,8 +363,13 @@ pub(crate) fn soak() -> Result<()> {
     ensure!(status.success(), "{status}: {said}");
     let summary = said.lines().find(|line| line.contains(" lost; ")).with_context(|| said.clone())?;
     eprintln!("{connections} connections in {:?}: {sizes:?} KiB; {summary}", begun.elapsed());
-    // An emulated processor makes no full churn, and is too slow for what it makes.
-    ensure!(machine::is_slow() || summary.contains(" 0 lost; "), "{summary}");
+    // An emulated processor makes no full churn, and is too slow for what it makes. In many minutes there may be a moment
+    // at which a virtual machine does not run.
+    let count =
+        |words: &str| -> Option<u64> { summary.split_once(words)?.0.rsplit(' ').next()?.parse().ok() };
+    let (events, lost) = count(" events (").zip(count(" lost; ")).with_context(|| summary.to_owned())?;
+    let most = if seconds > 60 { events / 1000 } else { 0 };
+    ensure!(machine::is_slow() || lost <= most, "{lost} lost: {summary}");
     let Some((first, last)) = sizes.get(sizes.len() / 3).zip(sizes.last()) else { bail!("too short") };
     ensure!(*last < first + first / 10 + 4096, "{sizes:?} KiB");
     Ok(())

@@ -20,7 +20,7 @@
 //! seed                             takes in what was seen as what was open before
 //! correct [SOCKET...]              takes in what was seen of orphans and suspects; the sockets were looked for
 //! resample STARTED ENDED           takes in what was seen as a look at all time-wait and request sockets
-//! heal STARTED ENDED               takes in what was seen as a look at everything, after a loss
+//! heal STARTED ENDED               takes in what was seen as a look at everything, after a loss; there is only namespace 1
 //! lost TIME COUNT                  a loss, noticed at TIME
 //! now TIME                         time has come to TIME
 //! ```
@@ -124,10 +124,12 @@ impl Scenario {
                 Step::Holders(holders) => pipeline.note_holders(holders),
                 Step::Correct(sampled, asked) => pipeline.correct(sampled, asked)?,
                 Step::Heal(sampled, started, ended) => {
-                    pipeline.heal(&Look { sampled, namespaces, started: *started, ended: *ended })?;
+                    let (started, ended) = (*started, *ended);
+                    pipeline.heal(&Look { sampled, namespaces, is_complete: true, started, ended })?;
                 }
                 Step::Resample(sampled, started, ended) => {
-                    pipeline.resample(&Look { sampled, namespaces, started: *started, ended: *ended })?;
+                    let (started, ended) = (*started, *ended);
+                    pipeline.resample(&Look { sampled, namespaces, is_complete: true, started, ended })?;
                 }
             }
         }

@@ -60,6 +60,8 @@ pub(super) struct Shown {
     /// Who holds sockets, where that was asked for.
     pub(super) holders: Vec<(SocketKey, Task)>,
     pub(super) namespaces: Vec<NonZeroU32>,
+    /// All were read that a process is in.
+    pub(super) is_complete: bool,
     /// Names of namespaces.
     pub(super) names: Vec<(NonZeroU32, NetnsName)>,
     /// What the kernel counts in each namespace.
@@ -74,6 +76,7 @@ impl Shown {
         Look {
             sampled: &self.sampled,
             namespaces: &self.namespaces,
+            is_complete: self.is_complete,
             started: self.started,
             ended: self.ended,
         }
@@ -179,6 +182,7 @@ impl Survey {
             keys,
             sampled,
             holders: holders(&reply),
+            is_complete: reply.errors.is_empty() && reply.hidden_processes == 0,
             names: reply.names,
             namespaces: reply.namespaces,
             counters: reply.counters,

@@ -19,6 +19,9 @@ pub struct Look<'a> {
     pub sampled: &'a [Sampled],
     /// The namespaces that were read to the end.
     pub namespaces: &'a [NonZeroU32],
+    /// All namespaces were read that a process is in. One that is not among them is gone, or only a descriptor or a mount
+    /// elsewhere holds it.
+    pub is_complete: bool,
     /// Before anything was read.
     pub started: KtimeNs,
     /// After everything was read.
@@ -58,6 +61,9 @@ impl Table {
     /// table goes just then (`inet_diag_dump_icsk`); and where a processor is taken away between the report of a state
     /// and its store (`inet_sk_state_store`), or while it writes a record, behind which the ring seems to be empty,
     /// either side is behind the other for that long. Returns what was put right.
+    ///
+    /// Connections of a namespace that is not there any more are gone, too. Where it was only hidden, their next events tell
+    /// of them again.
     pub fn heal(&mut self, look: &Look<'_>) -> Vec<Drift> {
         let mut present = FxHashSet::default();
         let mut doubts = FxHashMap::default();
@@ -91,7 +97,7 @@ impl Table {
             !present.contains(key)
                 && !self.pending.is_waiting(**key)
                 && connection.since_ns() < look.started
-                && connection.netns.is_some_and(|netns| namespaces.contains(&netns))
+                && connection.netns.is_some_and(|netns| look.is_complete || namespaces.contains(&netns))
         });
         for (key, connection) in absent {
             let believed = Some((connection.state, connection.since_ns()));

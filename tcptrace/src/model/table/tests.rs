@@ -274,6 +274,7 @@ proptest! {
                 wrong = wrong.or((!is_sound).then_some(*observed));
             };
             let look = |sampled, started| Look {
+                is_complete: started % 2 == 0,
                 sampled,
                 namespaces: &[NonZeroU32::MIN],
                 started: KtimeNs(started),
