@@ -122,7 +122,8 @@ impl Play {
         let seen = std::mem::take(&mut self.seen);
         let namespaces: Vec<_> = of.netns.into_iter().collect();
         let ended = KtimeNs(of.ts.0.saturating_add(1_000_000));
-        let look = Look { sampled: &seen, namespaces: &namespaces, started: of.ts, ended };
+        let is_complete = seen.len() % 2 == 1;
+        let look = Look { sampled: &seen, namespaces: &namespaces, is_complete, started: of.ts, ended };
         match kind {
             0xf0 => self.pipeline.expect_seed(),
             0xf1 => self.pipeline.seed(&seen),
