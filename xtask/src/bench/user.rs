@@ -63,12 +63,9 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
     let title = format!(
         "User space at full churn: {connections} connections by {THREADS} threads, lines through a pipe"
     );
-    let mut rows: Vec<_> = entries.iter().flat_map(|entry| rows(entry, &entries[3])).collect();
-    rows.push(Row::absent(
-        "user.summary",
-        "tcptrace, a summary only",
-        "there is no such command yet; the table alone is under Model",
-    ));
+    let is_tcpstates = |entry: &&Entry| entry.contender == Contender::Peer(Peer::Tcpstates);
+    let tcpstates = entries.iter().find(is_tcpstates).context("tcpstates is an entry")?;
+    let rows = entries.iter().flat_map(|entry| rows(entry, tcpstates)).collect();
     Ok(Section { title, rows })
 }
 
