@@ -7,10 +7,10 @@ use super::{
     event::{Family, SocketKey},
     filter_lists::{CommList, NetworkList, PortList, StateSet},
     held::Held,
+    observation::Observation,
     owner::{Owner, OwnerIs},
     processes::Processes,
     state::TcpState::{Close, Listen},
-    table::Observation,
     workload::Cgroup,
 };
 

@@ -6,9 +6,10 @@ use super::{
     connection::{Body, Connection},
     ending::{self, EndCause, OurReset},
     event::{KtimeNs, Request, SocketKey, TimeWait, TimerAction, Transition, Tuple},
+    observation::Observation,
     pending::Ending,
     state::TcpState,
-    table::{Observation, Table},
+    table::Table,
 };
 
 /// Time-wait sockets that were taken off just now, to be compared with a new request.

@@ -7,10 +7,10 @@ use rustc_hash::FxBuildHasher;
 use super::{
     connection::Connection,
     event::{KtimeNs, SocketKey, Transition},
+    observation::Observation,
     owner::Owner,
     state::TcpState,
-    table::{Observation, Table},
-    time_wait::synthetic,
+    table::Table,
 };
 
 /// A socket that was closed by the kernel and not by its owner.
@@ -27,9 +27,10 @@ pub struct Held {
 impl Held {
     /// As a transition from CLOSE to CLOSE.
     pub fn observation(&self, key: SocketKey, owner: Option<Owner>) -> Observation {
-        let transition = synthetic(&self.connection, key, self.since, TcpState::Close);
-        let transition = Transition { old: TcpState::Close, ..transition };
-        Observation { transition, connection: self.connection, dwell: None, owner, reset_reason: None }
+        let observed = Observation::of_state(key, &self.connection, owner);
+        let transition =
+            Transition { ts: self.since, old: TcpState::Close, new: TcpState::Close, ..observed.transition };
+        Observation { transition, ..observed }
     }
 }
 

@@ -11,6 +11,7 @@ mod half_open;
 pub mod heal;
 pub mod held;
 mod listeners;
+pub mod observation;
 pub mod owner;
 mod pending;
 pub mod prefilter;
@@ -35,12 +36,13 @@ pub use self::{
     filter::Filter,
     heal::{Drift, Look},
     held::Held,
+    observation::Observation,
     owner::{Owner, OwnerIs},
     prefilter::Candidate,
     processes::Processes,
     sample::{Sampled, SampledKind},
     stack::{Frame, Stack, StackTop, Stacks},
     state::TcpState,
-    table::{Counters, Limits, Observation, Sees, Table},
+    table::{Counters, Limits, Sees, Table},
     workload::{Cgroup, Container, NetnsName, Runtime, Workload},
 };

@@ -10,8 +10,9 @@ use super::{
     ending::{self, EndCause, OurReset},
     event::{KtimeNs, ResetReceived, ResetSent, SocketKey, Transition, Tuple},
     half_open::HalfOpenEnding,
+    observation::Observation,
     state::TcpState,
-    table::{Observation, Table},
+    table::Table,
     time_wait::TimeWaitEnding,
 };
 

@@ -7,9 +7,10 @@ use super::{
     ending::EndCause,
     event::{KtimeNs, SocketKey},
     heal::Look,
+    observation::Observation,
     sample::SampledKind,
     state::TcpState,
-    table::{Observation, Table},
+    table::Table,
     time_wait::synthetic,
 };
 

@@ -9,8 +9,9 @@ use super::{
     dwell::Since,
     ending::{self, EndCause},
     event::{Endpoint, Family, KtimeNs, SocketKey, Transition, Tuple},
+    observation::Observation,
     state::TcpState,
-    table::{Observation, Table},
+    table::Table,
 };
 
 /// Which of the kernel's structures a socket is.

@@ -5,12 +5,13 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::{
     connection::{Body, Connection, Step},
-    dwell::{Dwell, Since},
-    event::{Accepted, Event, KtimeNs, Lost, LostAt, ResetReason, SocketKey, Transition},
+    dwell::Since,
+    event::{Accepted, Event, KtimeNs, Lost, LostAt, SocketKey, Transition},
     half_open::Requests,
     heal::Drift,
     held::HeldSockets,
     listeners::Listeners,
+    observation::Observation,
     owner::{Owner, OwnerIs, OwnerRef, Owners},
     pending::Pending,
     state::TcpState,
@@ -83,21 +84,6 @@ pub struct Counters {
     pub lost: u64,
     /// Closed sockets that were forgotten while they were held, because the table was full.
     pub held_forgotten: u64,
-}
-
-/// What one transition told.
-#[derive(Clone, Copy, Debug)]
-pub struct Observation {
-    /// The transition itself.
-    pub transition: Transition,
-    /// Its connection, after the transition.
-    pub connection: Connection,
-    /// Time spent in the old state, `None` when unknown.
-    pub dwell: Option<Dwell>,
-    /// Who owns the socket.
-    pub owner: Option<Owner>,
-    /// Why we reset it, where we did and the kernel says so.
-    pub reset_reason: Option<ResetReason>,
 }
 
 /// All connections that are known.

@@ -7,9 +7,10 @@ use super::{
     dwell::Since,
     ending::{self, EndCause},
     event::{Endpoint, KtimeNs, SocketKey, ThreadId, TimeWait, TimerAction, Transition},
+    observation::Observation,
     pending::Ending,
     state::TcpState,
-    table::{Observation, Table},
+    table::Table,
 };
 
 /// How long a `connect` may take from SYN_SENT to the choice of a port (`__inet_hash_connect`), preempted or not.

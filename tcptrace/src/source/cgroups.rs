@@ -5,21 +5,30 @@
 //! upper half), and a cgroup v2 cannot be renamed (`cgroup1_rename` is for v1 alone): a name that was found once stays
 //! right. No capability is needed.
 
+mod membership;
+mod mount;
+mod mountinfo;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
-    ffi::OsStr,
     fs::File,
     io::{self, Read as _},
     num::{NonZeroU32, NonZeroU64},
-    os::unix::ffi::OsStrExt as _,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use hashlink::LinkedHashMap;
 use rustc_hash::FxBuildHasher;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, major, minor, open, stat, statat};
 use thiserror::Error;
+
+pub(crate) use membership::Membership;
+pub(crate) use mountinfo::{Mounted, hierarchies};
+
+use membership::outside_and_gone;
+use mount::Mount;
 
 use super::clock;
 use crate::model::{Cgroup, KtimeNs};
@@ -40,8 +49,6 @@ const CHEAP_NS: u64 = 5_000_000;
 const CHEAP_REST_NS: u64 = 20_000_000;
 /// Rest after any other.
 const REST_NS: u64 = 250_000_000;
-/// More than the kernel writes for one process: a path of `PATH_MAX` for each of its hierarchies.
-const MAX_CGROUP_FILE: u64 = 128 * 1024;
 /// Of a file that has a line for each mount; a host of many containers has thousands.
 const MAX_MOUNTINFO: u64 = 16 * 1024 * 1024;
 
@@ -282,226 +289,9 @@ impl Cgroups {
     }
 }
 
-/// The cgroup2 hierarchy, or the part of it that is mounted here.
-#[derive(Clone, Debug)]
-struct Mount {
-    dir: PathBuf,
-    /// Path of the mounted part from the root that our cgroup namespace shows, without a slash at the end.
-    root: Vec<u8>,
-    dev: u64,
-    /// The cgroup at `dir`.
-    id: NonZeroU64,
-    root_cgroup: Arc<Cgroup>,
-}
-
-/// A directory in a directory.
-struct Child {
-    name: Vec<u8>,
-    id: NonZeroU64,
-    has_children: bool,
-}
-
-impl Mount {
-    fn at(dir: &Path, root: &[u8]) -> io::Result<Self> {
-        let stat = stat(dir)?;
-        let id = directory_id(&stat).ok_or(io::ErrorKind::NotADirectory)?;
-        let root = if is_outside(root) { b"" } else { root.strip_suffix(b"/").unwrap_or(root) };
-        let name = if root.is_empty() { b"/" } else { root };
-        let root_cgroup = Arc::new(Cgroup::at(name));
-        Ok(Self { dir: dir.to_owned(), root: root.to_owned(), dev: stat.st_dev, id, root_cgroup })
-    }
-
-    /// The path below the mount that a person means: empty, or with a leading slash.
-    fn below(&self, path: &Path) -> Option<Vec<u8>> {
-        if path.as_os_str().is_empty() {
-            return None;
-        }
-        let mut below = Vec::new();
-        for component in path.strip_prefix(&self.dir).unwrap_or(path).components() {
-            match component {
-                Component::Normal(name) => {
-                    below.push(b'/');
-                    below.extend_from_slice(name.as_bytes());
-                }
-                Component::RootDir | Component::CurDir => {}
-                Component::ParentDir | Component::Prefix(_) => return None,
-            }
-        }
-        Some(below)
-    }
-
-    /// Path in the hierarchy of what is below the mount.
-    fn path_of(&self, below: &[u8]) -> Vec<u8> {
-        let path = [&self.root, below].concat();
-        if path.is_empty() { b"/".to_vec() } else { path }
-    }
-
-    fn file(&self, below: &[u8]) -> PathBuf {
-        self.dir.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
-    }
-
-    fn id_below(&self, below: &[u8]) -> io::Result<NonZeroU64> {
-        let stat = stat(self.file(below))?;
-        if stat.st_dev != self.dev {
-            return Err(io::Error::new(io::ErrorKind::CrossesDevices, "on another file system"));
-        }
-        directory_id(&stat).ok_or_else(|| io::ErrorKind::NotADirectory.into())
-    }
-
-    /// What is below the mount of a path of `/proc/PID/cgroup`, when it has that id.
-    fn verified(&self, path: &[u8], id: NonZeroU64) -> Option<Vec<u8>> {
-        let below = path.strip_prefix(&self.root[..])?;
-        let is_path = below.starts_with(b"/") && !below.split(|byte| *byte == b'/').any(|name| name == b"..");
-        (is_path && self.id_below(below).ok()? == id).then(|| below.to_owned())
-    }
-
-    fn children(&self, below: &[u8]) -> io::Result<Vec<Child>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut dir = Dir::new(open(self.file(below), flags, Mode::empty())?)?;
-        let mut children = Vec::new();
-        while let Some(Ok(entry)) = dir.read() {
-            let name = entry.file_name();
-            let is_directory = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-            if !is_directory || matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let Ok(stat) = statat(dir.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let Some(id) = directory_id(&stat).filter(|_| stat.st_dev == self.dev) else { continue };
-            // `kernfs_refresh_inode`: a link for each subdirectory and two more.
-            children.push(Child { name: name.to_bytes().to_owned(), id, has_children: stat.st_nlink != 2 });
-        }
-        Ok(children)
-    }
-}
-
-fn directory_id(stat: &Stat) -> Option<NonZeroU64> {
-    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    is_directory.then(|| NonZeroU64::new(stat.st_ino)).flatten()
-}
-
-/// Whether a path leads out of our cgroup namespace (`kernfs_path_from_node`).
-fn is_outside(path: &[u8]) -> bool {
-    path == b"/.." || path.starts_with(b"/../")
-}
-
-/// The name in a path of `/proc/PID/cgroup`: without the way out of our cgroup namespace, and without the mark of a
-/// cgroup that has been removed (`proc_cgroup_show`).
-fn outside_and_gone(mut path: &[u8]) -> &[u8] {
-    while is_outside(path) {
-        path = &path[3..];
-    }
-    path = path.strip_suffix(b" (deleted)").unwrap_or(path);
-    if path.is_empty() { b"/" } else { path }
-}
-
-/// The cgroups that a process is in.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Membership {
-    /// In cgroup2.
-    pub(crate) unified: Option<Vec<u8>>,
-    /// In the hierarchy of v1 that tells most.
-    pub(crate) controllers: Option<Vec<u8>>,
-}
-
-impl Membership {
-    fn read(proc: &Path, pid: NonZeroU32) -> Option<Self> {
-        let text = read_at_most(&proc.join(pid.to_string()).join("cgroup"), MAX_CGROUP_FILE).ok()?;
-        Some(Self::parse(&text))
-    }
-
-    /// Lines of `HIERARCHY:CONTROLLERS:PATH`. The kernel allows no newline in a name (`cgroup_mkdir`).
-    pub(crate) fn parse(text: &[u8]) -> Self {
-        let mut unified = None;
-        let mut controllers: Option<((bool, usize), &[u8])> = None;
-        for line in text.split(|byte| *byte == b'\n') {
-            let mut fields = line.splitn(3, |byte| *byte == b':');
-            let (Some(hierarchy), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            if !path.starts_with(b"/") {
-                continue;
-            }
-            if hierarchy == b"0" && names.is_empty() {
-                unified = Some(path.to_owned());
-                continue;
-            }
-            let rank = |name: &[u8]| {
-                [&b"name=systemd"[..], b"pids", b"memory", b"cpu"].iter().position(|known| *known == name)
-            };
-            let Some(rank) = names.split(|byte| *byte == b',').filter_map(rank).min() else { continue };
-            // The root is where a process is that nobody has put anywhere.
-            let order = (path == b"/", rank);
-            if controllers.is_none_or(|(best, _)| order < best) {
-                controllers = Some((order, path));
-            }
-        }
-        Self { unified, controllers: controllers.map(|(_, path)| path.to_owned()) }
-    }
-}
-
-/// A line of mountinfo.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mounted {
-    dev: (u32, u32),
-    pub(crate) root: Vec<u8>,
-    pub(crate) dir: PathBuf,
-}
-
-impl Mounted {
-    /// `None` when another mount hides it.
-    fn open(&self) -> Option<Mount> {
-        let mount = Mount::at(&self.dir, &self.root).ok()?;
-        ((major(mount.dev), minor(mount.dev)) == self.dev).then_some(mount)
-    }
-}
-
-/// The mounts of cgroup2, the most complete first, and whether there are any of v1.
-pub(crate) fn hierarchies(mountinfo: &[u8]) -> (Vec<Mounted>, bool) {
-    let mut mounts = Vec::new();
-    let mut has_v1 = false;
-    for line in mountinfo.split(|byte| *byte == b'\n') {
-        // `ID PARENT MAJOR:MINOR ROOT DIRECTORY OPTIONS [FIELD..] - TYPE SOURCE OPTIONS` (`show_mountinfo`)
-        let mut fields = line.split(|byte| *byte == b' ');
-        let mut head = fields.by_ref().skip(2);
-        let (Some(dev), Some(root), Some(dir)) = (head.next(), head.next(), head.next()) else { continue };
-        match fields.skip_while(|field| *field != b"-").nth(1) {
-            Some(b"cgroup") => has_v1 = true,
-            Some(b"cgroup2") => {
-                let Some(dev) = device(dev) else { continue };
-                let dir = PathBuf::from(OsStr::from_bytes(&unescape(dir)));
-                mounts.push(Mounted { dev, root: unescape(root), dir });
-            }
-            _ => {}
-        }
-    }
-    mounts.sort_by_key(|mount| (is_outside(&mount.root), mount.root.len()));
-    (mounts, has_v1)
-}
-
-fn device(text: &[u8]) -> Option<(u32, u32)> {
-    let (major, minor) = str::from_utf8(text).ok()?.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// Undoes `mangle_path`: space, tab, newline and backslash are written in octal.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let octal = after.first_chunk::<3>().filter(|_| byte == b'\\');
-        let octal = octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        plain.push(octal.unwrap_or(byte));
-        rest = if octal.is_some() { &after[3..] } else { after };
-    }
-    plain
-}
-
+/// The beginning of a file, up to a limit.
 fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Accepted, Comm, Destroyed, Endpoint, Family, Look, Request, ResetReason, ResetReceived, ResetSent,
+    Accepted, Comm, Destroyed, Dwell, Endpoint, Family, Look, Request, ResetReason, ResetReceived, ResetSent,
     Sampled, SampledKind, Task, ThreadId, TimeWait, TimerAction, Tuple,
 };
 

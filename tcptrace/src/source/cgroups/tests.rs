@@ -3,9 +3,10 @@
 use std::fs;
 
 use proptest::prelude::*;
+use rustix::fs::stat;
 use tempfile::TempDir;
 
-use super::*;
+use super::{mount::directory_id, mountinfo::unescape, *};
 use crate::model::Runtime;
 
 const ID: &str = "4f797c539e6c745de61a93ca3ff892358ecbcaccd8414d5db545c38428142970";

@@ -1,0 +1,33 @@
+//! What the table tells.
+
+use super::{
+    connection::Connection,
+    dwell::Dwell,
+    event::{ResetReason, SocketKey, Transition},
+    owner::Owner,
+    time_wait::synthetic,
+};
+
+/// What one transition told.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation {
+    /// The transition itself.
+    pub transition: Transition,
+    /// Its connection, after the transition.
+    pub connection: Connection,
+    /// Time spent in the old state, `None` when unknown.
+    pub dwell: Option<Dwell>,
+    /// Who owns the socket.
+    pub owner: Option<Owner>,
+    /// Why we reset it, where we did and the kernel says so.
+    pub reset_reason: Option<ResetReason>,
+}
+
+impl Observation {
+    /// A connection as it is, as a transition from its state to its state.
+    pub fn of_state(key: SocketKey, connection: &Connection, owner: Option<Owner>) -> Self {
+        let transition = synthetic(connection, key, connection.since_ns(), connection.state);
+        let transition = Transition { old: connection.state, ..transition };
+        Self { transition, connection: *connection, dwell: None, owner, reset_reason: None }
+    }
+}
