@@ -33,6 +33,7 @@ mod worker;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use harness::Way;
@@ -167,6 +168,22 @@ fn as_root() -> ExitCode {
     }
 }
 
+/// A test that fails where the kernel has kept a transition to itself, without a loss, has seen the kernel's defect and is
+/// run once more. Whatever is wrong with tcptrace is wrong then, too.
+fn run(name: &str, test: impl Fn() -> Result<()>) -> Result<(), Failed> {
+    capture::were_transitions_unreported();
+    let mut result = test();
+    if let Err(error) = &result
+        && capture::were_transitions_unreported()
+    {
+        eprintln!(
+            "AGAIN: {name}: the kernel has not reported every transition (docs/LIMITATIONS.md): {error:#}"
+        );
+        result = test();
+    }
+    result.map_err(|error| Failed::from(format!("{error:#}")))
+}
+
 fn main() -> ExitCode {
     if let Some(result) = worker::run_if_asked() {
         return match result {
@@ -205,7 +222,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = TESTS
         .iter()
         .map(|&(name, test)| {
-            Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
+            Trial::test(name, move || run(name, test))
                 .with_ignored_flag(missing.is_some() || lacking.for_test(name))
         })
         .collect();
@@ -217,10 +234,8 @@ fn main() -> ExitCode {
             eprintln!("SKIPPED: {} tests of --lifecycle {}: {refusal}\n", LIFECYCLE_TESTS.len(), way.name());
         }
         trials.extend(LIFECYCLE_TESTS.iter().map(|&(name, test)| {
-            Trial::test(format!("{name}::{}", way.name()), move || {
-                test(way).map_err(|error| Failed::from(format!("{error:#}")))
-            })
-            .with_ignored_flag(missing.is_some() || refusal.is_some())
+            Trial::test(format!("{name}::{}", way.name()), move || run(name, || test(way)))
+                .with_ignored_flag(missing.is_some() || refusal.is_some())
         }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
