@@ -229,8 +229,9 @@ pub(crate) fn other_processes_cost_little() -> Result<()> {
             let capture = tracer.stop()?;
             let summary = &capture.summary;
             let events = usize::try_from(summary.get("events")?)?;
-            // Its listener's children: two, and a third where the client closes before it is accepted.
-            ensure!(events < 3 * connections + 100, "{args:?}: {events} events of {connections} connections");
+            // Its listener's children: two, and a third where the client closes before it is accepted; and what other sockets
+            // of the host do meanwhile. With all of it there would be ten and more of each.
+            ensure!(events < 4 * connections, "{args:?}: {events} events of {connections} connections");
             let kept = summary.get("live")?.saturating_sub(summary.get("seeded")?);
             ensure!(kept < 100, "{args:?}: connections are kept: {summary:?}");
             ensure!(summary.get("lost")? == 0 && summary.get("gaps")? == 0, "{args:?}: {summary:?}");
