@@ -7,8 +7,11 @@ use std::{
 
 use divan::{Bencher, counter::ItemsCount};
 use tcptrace::{
-    model::{Event, KtimeNs, Limits, Observation, Sees, Table},
-    output::{Beside, Csv, Json, LineFormat, Moment, Names, Text, TextOptions},
+    model::{
+        Event, KtimeNs, Limits, Observation, Sees, Table,
+        histogram::{By, Histograms},
+    },
+    output::{Beside, Csv, Json, Moment, Names, Sink, Text, TextOptions},
     source::decode::decode,
 };
 use tcptrace_bench::synthetic::{CLOSING, OPENING, Synthetic, TICK_NS};
@@ -92,7 +95,18 @@ fn csv_row(bencher: Bencher<'_, '_>) {
     rows(bencher, Csv::new(io::sink(), false));
 }
 
-fn rows(bencher: Bencher<'_, '_>, mut format: impl LineFormat) {
+#[divan::bench]
+fn histogram_add(bencher: Bencher<'_, '_>) {
+    let observations = observations();
+    let mut histograms = Histograms::new(By::Port, 20);
+    bencher.counter(ItemsCount::new(observations.len())).bench_local(|| {
+        for observed in &observations {
+            black_box(histograms.add(black_box(observed)));
+        }
+    });
+}
+
+fn rows(bencher: Bencher<'_, '_>, mut format: impl Sink) {
     let observations = observations();
     let names = Names::default();
     bencher.counter(ItemsCount::new(observations.len())).bench_local(|| {

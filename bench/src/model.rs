@@ -1,4 +1,4 @@
-//! The synthetic source through decoder and table, on one core: how fast, and how much memory a connection takes.
+//! The synthetic source through decoder, table and histograms, on one core: how fast, and how much memory a connection takes.
 
 use std::{fs, hint::black_box, time::Duration};
 
@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tcptrace::{
-    model::{KtimeNs, Limits, Sees, Table},
+    model::{
+        KtimeNs, Limits, Observation, Sees, Table,
+        histogram::{By, Histograms},
+    },
     source::decode::decode,
 };
 use tcptrace_bench::synthetic::{CLOSING, OPENING, Synthetic, TICK_NS};
@@ -39,13 +42,17 @@ pub(crate) fn run(connections: usize, events: usize) -> Result<()> {
     let held = table.len();
     ensure!(held == pairs * 2, "{held} connections in the table instead of {}", pairs * 2);
 
-    let mut steady = Pass::default();
+    // Turn by turn, so that both share the noise of the machine.
+    let mut plain = Pass::default();
+    let mut steady = Pass { histograms: Some(Histograms::new(By::Port, 20)), ..Pass::default() };
     while steady.events < events {
-        let index = source.any();
-        source.close(index, &mut bytes);
-        source.open(index, &mut bytes);
-        if bytes.len() >= BATCH * RawRecord::SIZE {
-            steady.feed(&mut table, &mut bytes, source.now_ns())?;
+        for pass in [&mut plain, &mut steady] {
+            while bytes.len() < BATCH * RawRecord::SIZE {
+                let index = source.any();
+                source.close(index, &mut bytes);
+                source.open(index, &mut bytes);
+            }
+            pass.feed(&mut table, &mut bytes, source.now_ns())?;
         }
     }
     let counters = table.counters();
@@ -61,8 +68,10 @@ pub(crate) fn run(connections: usize, events: usize) -> Result<()> {
             "peak_bytes": status_bytes("VmHWM:")?,
             "fill_events": filling.events,
             "fill_ns": nanos(filling.took),
-            "events": steady.events,
-            "ns": nanos(steady.took),
+            "events": plain.events,
+            "ns": nanos(plain.took),
+            "histogram_events": steady.events,
+            "histogram_ns": nanos(steady.took),
             "transitions": counters.transitions,
         })
     );
@@ -74,6 +83,7 @@ pub(crate) fn run(connections: usize, events: usize) -> Result<()> {
 struct Pass {
     events: usize,
     took: Duration,
+    histograms: Option<Histograms>,
 }
 
 impl Pass {
@@ -81,17 +91,24 @@ impl Pass {
         let start = cpu();
         for record in bytes.chunks_exact(RawRecord::SIZE) {
             let event = decode(record, TICK_NS)?;
-            table.apply(&event, &mut |observed| {
-                black_box(observed);
-            });
+            table.apply(&event, &mut |observed| tell(&mut self.histograms, observed));
         }
-        table.settle(KtimeNs(now_ns), &mut |observed| {
-            black_box(observed);
-        });
+        table.settle(KtimeNs(now_ns), &mut |observed| tell(&mut self.histograms, observed));
         self.took += cpu().saturating_sub(start);
         self.events += bytes.len() / RawRecord::SIZE;
         bytes.clear();
         Ok(())
+    }
+}
+
+fn tell(histograms: &mut Option<Histograms>, observed: &Observation) {
+    match histograms {
+        Some(histograms) => {
+            black_box(histograms.add(observed));
+        }
+        None => {
+            black_box(observed);
+        }
     }
 }
 

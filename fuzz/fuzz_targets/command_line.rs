@@ -10,7 +10,8 @@ use std::{
 use clap::Parser as _;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tcptrace::{
-    cli::{Cli, Command, Watch, one_line},
+    cli::{Cli, Command, Places, one_line},
+    model::{Filter, Limits},
     output::escape,
 };
 use tcptrace_fuzz::{is_dangerous, words};
@@ -22,12 +23,14 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     }
     let typed = bytes.split(|byte| *byte == b'\n').map(|word| OsStr::from_bytes(word).to_owned());
     match read(typed) {
-        Ok(watch) => {
-            assert!(watch.settings.ring_size.is_power_of_two() && watch.limits.max_connections > 0);
-            let printed = words::selection(&watch.settings.filter, &watch.places);
-            let again = read([OsString::from("watch")].into_iter().chain(printed.clone()));
-            let again = again.map(|again| (again.settings.filter, again.places)).ok();
-            assert_eq!(again, Some((watch.settings.filter, watch.places)), "{printed:?}");
+        Ok(asked) => {
+            if let Some((ring_size, limits)) = asked.bounds {
+                assert!(ring_size.is_power_of_two() && limits.max_connections > 0);
+            }
+            let printed = words::selection(&asked.filter, &asked.places);
+            let again = read([OsString::from(asked.command)].into_iter().chain(printed.clone()));
+            let again = again.map(|again| (again.filter, again.places)).ok();
+            assert_eq!(again, Some((asked.filter, asked.places)), "{printed:?}");
         }
         Err(error) => {
             let line = one_line(&error);
@@ -38,8 +41,31 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-fn read(words: impl Iterator<Item = OsString>) -> Result<Watch, clap::Error> {
+/// What every command has, and what those have that trace.
+struct Asked {
+    command: &'static str,
+    filter: Filter,
+    places: Places,
+    bounds: Option<(u32, Limits)>,
+}
+
+fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, clap::Error> {
     let cli = Cli::try_parse_from([OsString::from("tcptrace")].into_iter().chain(words))?;
-    let Command::Watch(typed) = cli.command;
-    Ok(typed.meaning(cli.verbose))
+    let (command, session) = match cli.command {
+        Command::Watch(typed) => ("watch", typed.meaning(cli.verbose).session),
+        Command::Hist(typed) => {
+            let hist = typed.meaning(cli.verbose);
+            assert!(hist.shown > 0 && hist.count != Some(0));
+            assert!(hist.interval.is_none_or(|interval| !interval.is_zero()));
+            ("hist", hist.session)
+        }
+        Command::Snapshot(typed) => {
+            let snapshot = typed.meaning();
+            assert!(snapshot.shown > 0);
+            let (filter, places) = (snapshot.filter, snapshot.places);
+            return Ok(Asked { command: "snapshot", filter, places, bounds: None });
+        }
+    };
+    let bounds = Some((session.settings.ring_size, session.limits));
+    Ok(Asked { command, filter: session.settings.filter, places: session.places, bounds })
 }

@@ -161,7 +161,7 @@ impl Play {
         let table = self.pipeline.table();
         let counters = table.counters();
         let live = u64::try_from(table.live().len()).unwrap_or(u64::MAX);
-        assert_eq!(counters.opened, counters.closed + counters.evicted + live);
+        assert_eq!(counters.opened, counters.closed + counters.evicted + counters.let_go + live);
         assert!(table.len() <= limits.max_connections && table.held().len() <= limits.max_connections);
         assert!(table.live().all(|(_, connection)| connection.state != TcpState::Close));
         assert!(table.closed().all(|(_, connection)| connection.state == TcpState::Close));

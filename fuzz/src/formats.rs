@@ -8,8 +8,12 @@ use std::{
 
 use serde_json::Value;
 use tcptrace::{
-    model::{Candidate, Filter, Observation},
-    output::{Beside, Csv, Json, LineFormat, Moment, Notice, Summary, Text, TextOptions},
+    model::{Candidate, Connection, Filter, Observation, Owner, histogram::By},
+    output::{
+        Beside, Csv, Json, Moment, Names, Notice, Sink, Summary, Text, TextOptions,
+        diagram::{DiagramFormat, DiagramReporter},
+        hist::{Earlier, Hist, HistCsv, HistJson, HistOptions, HistText, HistTextOptions, Reporter},
+    },
 };
 
 use crate::is_dangerous;
@@ -20,7 +24,7 @@ pub struct Shared(Rc<RefCell<Vec<u8>>>);
 
 impl Shared {
     /// What was written, as text.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.borrow().clone()).expect("all formats are UTF-8")
     }
 }
@@ -41,13 +45,19 @@ pub struct Written {
     text: Shared,
     json: Shared,
     csv: Shared,
+    hist_text: Shared,
+    hist_json: Shared,
+    hist_csv: Shared,
+    diagram: Shared,
 }
 
 impl Written {
     /// That it is harmless, and can be read by a program. With the number of transitions that were shown.
     pub fn check(&self, shown: u64) {
         let [text, json, csv] = [&self.text, &self.json, &self.csv].map(Shared::text);
-        for written in [&text, &json, &csv] {
+        let [hist_text, hist_json, hist_csv] =
+            [&self.hist_text, &self.hist_json, &self.hist_csv].map(Shared::text);
+        for written in [&text, &json, &csv, &hist_text, &hist_json, &hist_csv, &self.diagram.text()] {
             let dangerous = written.chars().find(|c| *c != '\n' && is_dangerous(*c));
             assert_eq!(dangerous, None, "{written}");
         }
@@ -60,9 +70,21 @@ impl Written {
         assert_eq!(u64::try_from(transitions).ok(), Some(shown));
         assert!(objects.iter().all(|object| object["schema_version"] == 1));
         // Fails where a record has another number of fields than the one before.
-        for record in csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes()).records() {
-            record.expect("is a record");
+        for csv in [csv, hist_csv] {
+            for record in csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes()).records() {
+                record.expect("is a record");
+            }
         }
+        let count = |object: &Value| object["count"].as_u64().expect("is a number");
+        let lines = hist_json.lines().map(|line| serde_json::from_str(line).expect("a line is an object"));
+        let histograms: Vec<Value> = lines.filter(|object: &Value| object["type"] == "histogram").collect();
+        assert_eq!(histograms.iter().map(count).sum::<u64>(), shown);
+        for histogram in &histograms {
+            let of = histogram["transitions"].as_array().expect("is a list").iter().map(count).sum::<u64>();
+            assert_eq!(of, count(histogram));
+        }
+        let is_read = Earlier::read(&hist_json, By::Port).is_ok();
+        assert_eq!(is_read, !histograms.is_empty(), "{hist_json}");
     }
 }
 
@@ -71,6 +93,7 @@ pub struct All {
     text: Text<Shared>,
     json: Json<Shared>,
     csv: Csv<Shared>,
+    hists: [Hist; 4],
     filter: Filter,
 }
 
@@ -82,18 +105,31 @@ impl All {
             text: Text::new(written.text.clone(), options),
             json: Json::new(written.json.clone()),
             csv: Csv::new(written.csv.clone(), true),
+            hists: [
+                hist(HistText::new(written.hist_text.clone(), HistTextOptions { width: 80, color: false })),
+                hist(HistJson::new(written.hist_json.clone())),
+                hist(HistCsv::new(written.hist_csv.clone(), true)),
+                hist(DiagramReporter::new(written.diagram.clone(), DiagramFormat::Svg)),
+            ],
             filter,
         }
     }
 
-    fn each(&mut self, mut write: impl FnMut(&mut dyn LineFormat) -> io::Result<()>) -> io::Result<()> {
+    fn each(&mut self, mut write: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> io::Result<()> {
         write(&mut self.text)?;
         write(&mut self.json)?;
-        write(&mut self.csv)
+        write(&mut self.csv)?;
+        self.hists.iter_mut().try_for_each(|hist| write(hist))
     }
 }
 
-impl LineFormat for All {
+/// Few keys, so that there are others.
+fn hist(reporter: impl Reporter + 'static) -> Hist {
+    let options = HistOptions { by: By::Port, shown: 2, states: None, has_intervals: false };
+    Hist::new(options, Box::new(reporter))
+}
+
+impl Sink for All {
     fn begin(&mut self) -> io::Result<()> {
         self.each(|format| format.begin())
     }
@@ -109,6 +145,16 @@ impl LineFormat for All {
         // What the kernel half leaves out for this filter must not be what it asks for.
         assert!(self.filter.may_want(&Candidate::of(connection)), "{observed:?} {:?}", self.filter);
         self.each(|format| format.transition(at, observed, beside))
+    }
+
+    fn wants_open(&self) -> bool {
+        true
+    }
+
+    fn open(&mut self, at: Moment, connection: &Connection, owner: Option<&Owner>, names: &Names) {
+        for hist in &mut self.hists {
+            hist.open(at, connection, owner, names);
+        }
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {

@@ -21,9 +21,13 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_is_as_reviewed() -> Result {
-    for (name, args) in
-        [("help", &["--help"][..]), ("watch", &["watch", "--help"]), ("watch_short", &["watch", "-h"])]
-    {
+    for (name, args) in [
+        ("help", &["--help"][..]),
+        ("watch", &["watch", "--help"]),
+        ("watch_short", &["watch", "-h"]),
+        ("hist_short", &["hist", "-h"]),
+        ("snapshot", &["snapshot", "--help"]),
+    ] {
         let output = tcptrace(args)?;
         assert_eq!(output.status.code(), Some(0), "{name}");
         assert!(output.stderr.is_empty(), "{name}");
@@ -52,6 +56,11 @@ fn a_bad_value_is_one_line_with_flag_value_and_what_is_accepted() -> Result {
         (&["watch", "--ring-size", "5000"], "--ring-size", "5000", "powers of two"),
         (&["watch", "--max-connections", "0"], "--max-connections", "0", "from 1"),
         (&["watch", "-o", "xml"], "--output", "xml", "json"),
+        (&["hist", "0"], "INTERVAL", "0", "longer than nothing"),
+        (&["hist", "1", "0"], "COUNT", "0", "1.."),
+        (&["hist", "--by", "colour"], "--by", "colour", "cgroup"),
+        (&["hist", "--max-entries", "0"], "--max-entries", "0", "from 1"),
+        (&["snapshot", "--by", "colour"], "--by", "colour", "cgroup"),
         (&["watch", "--color", "red"], "--color", "red", "never"),
         (&["watch", "--lport", "\u{1b}[31m"], "--lport", "\\x1b[31m", "80,443,8000-8100"),
         // From right to left, which would turn the rest of the line round.

@@ -1,9 +1,14 @@
 //! Wires source, model and output; signals and exit codes.
 
+mod earlier;
+mod hist;
 mod launch;
 mod looks;
 mod names;
 mod pipeline;
+mod selection;
+mod session;
+mod snapshot;
 mod stop;
 mod survey;
 mod symbols;
@@ -48,6 +53,8 @@ pub fn main() -> ExitCode {
     start_log(cli.verbose);
     let result = match cli.command {
         Command::Watch(args) => watch::run(&args.meaning(cli.verbose)),
+        Command::Hist(args) => hist::run(&args.meaning(cli.verbose)),
+        Command::Snapshot(args) => snapshot::run(&args.meaning()),
     };
     match result {
         Ok(code) => code,

@@ -4,20 +4,18 @@ use std::{borrow::Cow, io, num::NonZeroU32};
 
 use crate::{
     model::{
-        Accepted, Event, Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Owner, OwnerIs,
-        Sampled, Sees, SocketKey, Stacks, Table, Task, TcpState, Transition,
+        Accepted, Candidate, Event, Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Owner,
+        OwnerIs, Sampled, Sees, SocketKey, Stacks, Table, Task, TcpState, Transition,
     },
-    output::{
-        Audit, Beside, LineFormat, Moment, Nameless, Names, Naming, Notice, Summary, Symbolise, SynCookies,
-    },
+    output::{Audit, Beside, Moment, Nameless, Names, Naming, Notice, Sink, Summary, Symbolise, SynCookies},
     source::{Batch, clock::WallClock},
 };
 
-/// Table, filter and format, put together.
+/// Table, filter and sink, put together.
 pub struct Pipeline {
     table: Table,
     filter: Filter,
-    format: Box<dyn LineFormat>,
+    sink: Box<dyn Sink>,
     naming: Box<dyn Naming>,
     source_decides_owners: bool,
     /// Where stacks are asked for.
@@ -41,15 +39,15 @@ impl Pipeline {
         started: KtimeNs,
         limits: Limits,
         filter: Filter,
-        mut format: Box<dyn LineFormat>,
+        mut sink: Box<dyn Sink>,
         wall_clock: WallClock,
     ) -> io::Result<Self> {
-        format.begin()?;
-        format.flush()?;
+        sink.begin()?;
+        sink.flush()?;
         Ok(Self {
             table: Table::new(started, limits),
             filter,
-            format,
+            sink,
             naming: Box::new(Nameless::default()),
             source_decides_owners: false,
             symbols: None,
@@ -118,7 +116,7 @@ impl Pipeline {
         if let Some(lost) = self.table.missed(batch.missed, batch.taken) {
             self.notice(lost.noticed, &Notice::Lost(&lost))?;
         }
-        self.format.flush()
+        self.sink.flush()
     }
 
     /// A look at all sockets of the host is under way: [`Self::seed`] will follow.
@@ -157,7 +155,7 @@ impl Pipeline {
         self.drift += drift;
         let sockets = look.sampled.len() as u64;
         self.notice(look.ended, &Notice::Audit(Audit { sockets, drift }))?;
-        self.format.flush()
+        self.sink.flush()
     }
 
     /// Takes in where time-wait and request sockets are, see [`Table::resample`].
@@ -168,7 +166,7 @@ impl Pipeline {
     pub fn resample(&mut self, look: &Look<'_>) -> io::Result<()> {
         let sampled = self.wanted(look.sampled).into_owned();
         self.tell(|table, tell| table.resample(&Look { sampled: &sampled, ..*look }, tell))?;
-        self.format.flush()
+        self.sink.flush()
     }
 
     /// Takes in where orphans are, see [`Table::correct`].
@@ -178,7 +176,7 @@ impl Pipeline {
     /// The output cannot be written.
     pub fn correct(&mut self, sampled: &[Sampled], asked: &[SocketKey]) -> io::Result<()> {
         self.tell(|table, tell| table.correct(sampled, asked, tell))?;
-        self.format.flush()
+        self.sink.flush()
     }
 
     /// Takes in who holds sockets, see [`Table::note_holders`].
@@ -194,7 +192,7 @@ impl Pipeline {
     pub fn syncookies(&mut self, at: KtimeNs, cookies: SynCookies) -> io::Result<()> {
         self.syncookies += cookies.sent;
         self.notice(at, &Notice::SynCookies(cookies))?;
-        self.format.flush()
+        self.sink.flush()
     }
 
     /// Whether something waits for time to pass: call [`Self::take`] again soon, with an empty batch if need be.
@@ -208,7 +206,7 @@ impl Pipeline {
     }
 
     fn notice(&mut self, at: KtimeNs, notice: &Notice<'_>) -> io::Result<()> {
-        self.format.notice(self.moment(at), notice)
+        self.sink.notice(self.moment(at), notice)
     }
 
     /// Looks up the stack of a call that is about to be told.
@@ -251,7 +249,7 @@ impl Pipeline {
     fn tell(&mut self, work: impl FnOnce(&mut Table, &mut dyn FnMut(&Observation))) -> io::Result<()> {
         let mut result = Ok(());
         let (started, wall_clock) = (self.started, self.wall_clock);
-        let wants_names = self.filter.cgroup.is_some() || self.format.wants_names();
+        let wants_names = self.filter.cgroup.is_some() || self.sink.wants_names();
         let decides_owners = self.source_decides_owners && self.filter.asks_for_owners();
         let forgets = self.filter.is_decidable_early();
         let mut unwanted = Vec::new();
@@ -266,29 +264,61 @@ impl Pipeline {
                 &nameless
             };
             let is_owned = observed.owner.is_some_and(|owner| owner.is == OwnerIs::Caller);
-            if forgets && !self.filter.may_want_more(&observed.connection)
-                || is_owned
-                    && decides_owners
-                    && observed.connection.state != TcpState::Listen
-                    && !self.filter.keeps_owner(observed.owner.as_ref(), names.cgroup.as_deref())
-            {
-                unwanted.push(observed.transition.key);
+            let is_others = is_owned
+                && decides_owners
+                && observed.connection.state != TcpState::Listen
+                && !self.filter.keeps_owner(observed.owner.as_ref(), names.cgroup.as_deref());
+            if is_others || forgets && !self.filter.may_want_more(&observed.connection) {
+                // Of those that are not in a state that is asked for any more the rest is not.
+                let was_wanted = self.filter.may_want(&Candidate::of(&observed.connection)) && !is_others;
+                unwanted.push((observed.transition.key, was_wanted));
             }
             if self.filter.keeps(observed, names.cgroup.as_deref()) {
                 self.shown += 1;
                 let at = moment(observed.transition.ts, started, wall_clock);
                 let (stack, is_new_stack) = self.stacks.tell(observed.transition.key).unzip();
                 let is_new_stack = is_new_stack.unwrap_or(false);
-                result = self.format.transition(at, observed, Beside { names, stack, is_new_stack });
+                result = self.sink.transition(at, observed, Beside { names, stack, is_new_stack });
             }
             if observed.transition.new == TcpState::Close {
                 self.stacks.forget(observed.transition.key);
             }
         });
-        for key in unwanted {
-            self.table.forget(key);
+        for (key, was_wanted) in unwanted {
+            if was_wanted {
+                self.table.let_go(key);
+            } else {
+                self.table.forget(key);
+            }
         }
         result
+    }
+
+    /// An interval is over: the sink is told which connections are open, and that.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn interval(&mut self, now: KtimeNs) -> io::Result<()> {
+        self.tell_open(now);
+        self.sink.interval(self.moment(now))?;
+        self.sink.flush()
+    }
+
+    /// Tells the sink which of the connections that are asked for are open.
+    fn tell_open(&mut self, now: KtimeNs) {
+        if !self.sink.wants_open() {
+            return;
+        }
+        let at = self.moment(now);
+        self.naming.begin();
+        for (key, connection) in self.table.live() {
+            let owner = self.table.owner_of(connection);
+            let names = self.naming.names(owner.as_ref(), connection.netns);
+            if self.filter.keeps(&Observation::of_state(*key, connection, owner), names.cgroup.as_deref()) {
+                self.sink.open(at, connection, owner.as_ref(), names);
+            }
+        }
     }
 
     /// Writes the end. `complete` adds what only the caller knows to the summary.
@@ -298,12 +328,13 @@ impl Pipeline {
     /// The output cannot be written.
     pub fn end(&mut self, now: KtimeNs, complete: impl FnOnce(Summary) -> Summary) -> io::Result<Summary> {
         self.tell(Table::settle_all)?;
+        self.tell_open(now);
         let at = self.moment(now);
         for (key, held) in self.table.held() {
             let owner = self.table.owner_of(&held.connection);
             let names = self.naming.names(owner.as_ref(), held.connection.netns);
             if self.filter.keeps_held(*key, held, owner, names.cgroup.as_deref()) {
-                self.format.notice(at, &Notice::Held(*key, held, owner, names.clone()))?;
+                self.sink.notice(at, &Notice::Held(*key, held, owner, names.clone()))?;
             }
         }
         let mut summary = Summary::new(self.table.counters(), self.table.live().len());
@@ -313,8 +344,8 @@ impl Pipeline {
         summary.audits = self.audits;
         summary.drift = self.drift;
         let summary = complete(summary);
-        self.format.end(at, &summary)?;
-        self.format.flush()?;
+        self.sink.end(at, &summary)?;
+        self.sink.flush()?;
         Ok(summary)
     }
 

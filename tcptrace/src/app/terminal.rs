@@ -16,3 +16,9 @@ pub(super) fn wants_color(choice: ColorChoice) -> bool {
         }
     }
 }
+
+/// Columns of the terminal that standard output is; 80 where it is none.
+pub(super) fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(80)
+}

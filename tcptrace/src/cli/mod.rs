@@ -2,7 +2,10 @@
 //! ([`Watch`] and the types of the other layers). No input or output here.
 
 mod error;
+mod hist;
 mod selection;
+mod session;
+mod snapshot;
 pub(crate) mod values;
 mod watch;
 
@@ -10,7 +13,10 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub use self::{
     error::one_line,
+    hist::{DiagramFormat, HistArgs, HistCommand, HistFormat},
     selection::Places,
+    session::Session,
+    snapshot::{SnapshotArgs, SnapshotCommand, SnapshotFormat},
     watch::{ColorChoice, OutputFormat, Watch, WatchArgs},
 };
 
@@ -43,4 +49,18 @@ pub enum Command {
     /// before tracing is a lower bound: `>=12.3`.
     #[command(args_override_self = true)]
     Watch(WatchArgs),
+    /// Count changes of state and the time spent in states, by port or another key, and report them at the end
+    ///
+    /// For each key: how often which state followed which, and for each state how long connections were in it: quantiles (true
+    /// to 1 %) and a histogram. Stays whose beginning was not seen are counted apart (at least), and so are those that are
+    /// not over (still). Of a connection whose both ends are on this host both sockets are counted.
+    #[command(args_override_self = true)]
+    Hist(HistArgs),
+    /// One look at all sockets, without tracing: counts by state, port, process, peer or cgroup
+    ///
+    /// Reads the kernel's socket tables in all network namespaces (sock_diag); needs no BPF. Without root it shows the sockets
+    /// of its own network namespace and what its own user's processes hold, and says what is missing. OLDEST is the longest
+    /// time that one is in TIME_WAIT, IDLE the longest time without data, ACCEPT QUEUE the fullest one and its limit.
+    #[command(args_override_self = true)]
+    Snapshot(SnapshotArgs),
 }

@@ -46,7 +46,7 @@ pub(super) struct SelectionArgs {
     /// Only connections owned by processes in this cgroup (v2) or below it
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
-    /// Only transitions that leave or enter these states, such as close-wait,TIME_WAIT,estab
+    /// Only these states, such as close-wait,TIME_WAIT,estab: transitions that leave or enter them, sockets that are in them
     #[arg(long, value_name = "LIST")]
     state: Option<StateSet>,
 }

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 /// A span of time: `90s`, `5m`, `1h 30m`, `500ms`, or a number of seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let accepted = || format!("`{text}` is no span of time; accepted are such as 90s, 5m, 1h30m, 500ms");
+    let accepted = || format!("`{text}` is no span of time; accepted are such as 90, 90s, 5m, 1h30m, 500ms");
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| accepted());
     }
@@ -12,6 +12,22 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|span| Duration::try_from(span).ok())
         .ok_or_else(accepted)
+}
+
+/// A span of time that is not nothing.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval.is_zero() {
+        Err(format!("`{text}` is no interval; it must be longer than nothing"))
+    } else {
+        Ok(interval)
+    }
+}
+
+/// A number of keys, at least 1.
+pub(crate) fn entries(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 100_000);
+    number.ok_or_else(|| format!("`{text}` is no number of keys; accepted are numbers from 1 to 100000"))
 }
 
 /// A number of connections, at least 1.

@@ -190,6 +190,15 @@ impl Connection {
         }
     }
 
+    /// How long it has been in its state, as far as known, and whether that is a lower bound.
+    pub fn age(&self, now: KtimeNs) -> (Option<u64>, bool) {
+        match self.since {
+            Since::Exact | Since::Jiffy => (now.since(self.since_ns), false),
+            Since::AtLeast => (now.since(self.since_ns), true),
+            Since::Unknown => (None, true),
+        }
+    }
+
     /// The stays of this life that are over, oldest first.
     pub const fn history(&self) -> &History {
         &self.history

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::{
     connection::{Body, Connection},
     ending::{self, EndCause, OurReset},
@@ -15,9 +17,9 @@ use super::{
 /// Time-wait sockets that were taken off just now, to be compared with a new request.
 const JUST_NOW: usize = 64;
 
-/// Request sockets by addresses and ports, which is how their child is found. The keys are a peer's choice: the default
-/// hasher, which cannot be made to collide.
-pub(super) type Requests = HashMap<Tuple, SocketKey>;
+/// Request sockets by addresses and ports, which is how their child is found. The keys are a peer's choice: a hasher with
+/// random seeds, which nobody sees the results of.
+pub(super) type Requests = HashMap<Tuple, SocketKey, RandomState>;
 
 /// A request socket whose timer was taken off or has expired.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 //! event, and live, replayed and synthetic events take the same way.
 
 pub mod connection;
+pub mod counters;
 pub mod dwell;
 pub mod ending;
 pub mod event;
@@ -10,6 +11,7 @@ pub mod filter_lists;
 mod half_open;
 pub mod heal;
 pub mod held;
+pub mod histogram;
 mod listeners;
 pub mod observation;
 pub mod owner;
@@ -18,6 +20,7 @@ pub mod prefilter;
 pub mod processes;
 mod resample;
 pub mod sample;
+pub mod snapshot;
 pub mod stack;
 pub mod state;
 pub mod table;
@@ -26,6 +29,7 @@ pub mod workload;
 
 pub use self::{
     connection::{Connection, Origin, Role},
+    counters::Counters,
     dwell::Dwell,
     ending::{ClosedBy, EndCause},
     event::{
@@ -43,6 +47,6 @@ pub use self::{
     sample::{Sampled, SampledKind},
     stack::{Frame, Stack, StackTop, Stacks},
     state::TcpState,
-    table::{Counters, Limits, Sees, Table},
+    table::{Limits, Sees, Table},
     workload::{Cgroup, Container, NetnsName, Runtime, Workload},
 };

@@ -34,7 +34,8 @@ impl Candidate {
         Self { family, local, remote, netns, is_listener: state == TcpState::Listen }
     }
 
-    fn sampled(socket: &Sampled) -> Self {
+    /// What a look at the kernel's tables tells.
+    pub fn sampled(socket: &Sampled) -> Self {
         let Sampled { family, local, remote, netns, state, .. } = *socket;
         Self { family, local, remote, netns: Some(netns), is_listener: state == TcpState::Listen }
     }

@@ -56,6 +56,26 @@ impl TcpState {
         Self::ALL.into_iter().nth(usize::from(raw).checked_sub(1)?)
     }
 
+    /// All states in the order of a life.
+    pub const IN_LIFE: [Self; 11] = [
+        Self::Listen,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::Established,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::Closing,
+        Self::TimeWait,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Close,
+    ];
+
+    /// Its place in the order of a life.
+    pub fn in_life(self) -> usize {
+        Self::IN_LIFE.into_iter().position(|state| state == self).unwrap_or_default()
+    }
+
     /// The raw value, 1 to 11.
     pub const fn raw(self) -> u8 {
         self as u8

@@ -5,6 +5,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::{
     connection::{Body, Connection, Step},
+    counters::Counters,
     dwell::Since,
     event::{Accepted, Event, KtimeNs, Lost, LostAt, SocketKey, Transition},
     half_open::Requests,
@@ -50,40 +51,6 @@ pub struct Sees {
     pub destruction: bool,
     /// On demand, single sockets in the kernel's tables: [`Table::suspects`] will be looked up.
     pub tables: bool,
-}
-
-/// What the table has counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Transitions told.
-    pub transitions: u64,
-    /// Full sockets swapped for time-wait ones, which the kernel reports as `-> CLOSE` and which is no transition.
-    pub swaps: u64,
-    /// Lives begun. Always `closed + evicted + live`.
-    pub opened: u64,
-    /// Of these, connections that were open when tracing began.
-    pub seeded: u64,
-    /// Lives ended, those whose end was missed included.
-    pub closed: u64,
-    /// Live connections given up because the table was full.
-    pub evicted: u64,
-    /// Transitions whose old state was not the one the connection was in: events are missing.
-    pub gaps: u64,
-    /// Transitions that no kernel is known to make.
-    pub illegal: u64,
-    /// Transitions that lie before the last one of their socket.
-    pub backwards: u64,
-    /// Connections that were put right after a loss.
-    pub corrected: u64,
-    /// Transitions that only the second observer saw.
-    pub recovered: u64,
-    /// Listeners' children that were made and of which nothing more was seen: the kernel makes two where two processors
-    /// take in segments of one half-open connection, and throws one away.
-    pub unborn: u64,
-    /// Records that were made but did not arrive.
-    pub lost: u64,
-    /// Closed sockets that were forgotten while they were held, because the table was full.
-    pub held_forgotten: u64,
 }
 
 /// All connections that are known.
@@ -406,12 +373,25 @@ impl Table {
         self.make_room(now);
     }
 
+    /// A connection was asked for, and what may become of it is not.
+    pub fn let_go(&mut self, key: SocketKey) {
+        if self.remove_live(key) {
+            self.counters.let_go += 1;
+            self.note_let_go(key);
+        }
+    }
+
+    fn remove_live(&mut self, key: SocketKey) -> bool {
+        let Some(connection) = self.live.remove(&key) else { return false };
+        self.forget_request(key, &connection);
+        self.orphans.remove(&key);
+        self.pending.forget(key);
+        true
+    }
+
     /// A connection is not asked for, nor what may become of it: as if it had never been told of.
     pub fn forget(&mut self, key: SocketKey) {
-        if let Some(connection) = self.live.remove(&key) {
-            self.forget_request(key, &connection);
-            self.orphans.remove(&key);
-            self.pending.forget(key);
+        if self.remove_live(key) {
             self.counters.opened -= 1;
         } else if self.closed.remove(&key).is_some() {
             self.counters.closed -= 1;

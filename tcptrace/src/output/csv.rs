@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use csv::{Writer, WriterBuilder};
 
 use super::{
-    Beside, LineFormat, Moment, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies, escape::Medium,
+    Beside, Moment, Notice, Rfc3339, SCHEMA_VERSION, Sink, Summary, SynCookies, escape::Medium,
     json::TransitionFields,
 };
 use crate::model::Observation;
@@ -80,7 +80,7 @@ impl<W: Write> Csv<W> {
     }
 }
 
-impl<W: Write> LineFormat for Csv<W> {
+impl<W: Write> Sink for Csv<W> {
     fn begin(&mut self) -> io::Result<()> {
         if self.header {
             self.out.write_record(COLUMNS)?;

@@ -39,7 +39,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::{
-    Audit, Beside, LineFormat, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Summary, SynCookies,
+    Audit, Beside, Moment, Names, Notice, Rfc3339, SCHEMA_VERSION, Sink, Summary, SynCookies,
     escape::{self, Medium},
 };
 use crate::model::{Connection, Dwell, Frame, Held, Observation};
@@ -62,7 +62,7 @@ impl<W: Write> Json<W> {
     }
 
     /// Writes an object that is no transition.
-    fn other<T: Serialize>(&mut self, kind: &'static str, at: Moment, rest: T) -> io::Result<()> {
+    pub(super) fn other<T: Serialize>(&mut self, kind: &'static str, at: Moment, rest: T) -> io::Result<()> {
         let (ts, ts_ns) = (Rfc3339::new(at.unix_ns), at.ktime.0);
         self.object(&NoticeFields { kind, schema_version: SCHEMA_VERSION, ts, ts_ns, rest })
     }
@@ -253,7 +253,7 @@ struct SynCookiesFields {
     failed: u64,
 }
 
-impl<W: Write> LineFormat for Json<W> {
+impl<W: Write> Sink for Json<W> {
     fn begin(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,11 +1,15 @@
 //! Where results go: a format a file.
 
+mod compared;
 mod csv;
+pub mod diagram;
 pub mod escape;
+pub mod hist;
 mod json;
 mod names;
 mod notice;
 mod only_summary;
+pub mod snapshot;
 mod summary;
 mod text;
 
@@ -14,6 +18,7 @@ use std::{cell::Cell, io};
 use serde::{Serialize, Serializer};
 
 pub use self::{
+    compared::CompareError,
     csv::Csv,
     json::Json,
     names::{Beside, Nameless, Names, Naming, Symbolise},
@@ -22,7 +27,7 @@ pub use self::{
     summary::Summary,
     text::{Text, TextOptions},
 };
-use crate::model::{KtimeNs, Observation};
+use crate::model::{Connection, KtimeNs, Observation, Owner};
 
 /// Version of the objects and columns that programs read; raised when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -38,8 +43,8 @@ pub struct Moment {
     pub elapsed_ns: u64,
 }
 
-/// A format that writes a line for each thing that happens.
-pub trait LineFormat {
+/// What takes in all that happens: a format that writes a line for each thing, or something that adds them up.
+pub trait Sink {
     /// What comes first, once.
     fn begin(&mut self) -> io::Result<()>;
     /// A connection changed its state.
@@ -47,6 +52,16 @@ pub trait LineFormat {
     /// Whether names are of interest.
     fn wants_names(&self) -> bool {
         true
+    }
+    /// Whether it wants to be told which connections are open, before each [`Self::interval`] and the end.
+    fn wants_open(&self) -> bool {
+        false
+    }
+    /// A connection is open.
+    fn open(&mut self, _at: Moment, _connection: &Connection, _owner: Option<&Owner>, _names: &Names) {}
+    /// An interval is over.
+    fn interval(&mut self, _at: Moment) -> io::Result<()> {
+        Ok(())
     }
     /// Anything else.
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()>;

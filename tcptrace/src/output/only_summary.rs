@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Beside, LineFormat, Moment, Notice, Summary};
+use super::{Beside, Moment, Notice, Sink, Summary};
 use crate::model::Observation;
 
 /// Writes the summary and nothing else.
@@ -15,7 +15,7 @@ impl<W: Write> OnlySummary<W> {
     }
 }
 
-impl<W: Write> LineFormat for OnlySummary<W> {
+impl<W: Write> Sink for OnlySummary<W> {
     fn begin(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -17,12 +17,14 @@ pub struct Summary {
     pub lost: u64,
     /// Connections that were read when tracing began.
     pub seeded: u64,
-    /// Lives begun: `closed + live + evicted`.
+    /// Lives begun: `closed + live + let_go + evicted`.
     pub opened: u64,
     /// Lives ended.
     pub closed: u64,
     /// Alive at the end.
     pub live: u64,
+    /// Not followed any further, as the filter did not ask for what may have become of them.
+    pub let_go: u64,
     /// Live connections given up because the table was full.
     pub evicted: u64,
     /// Transitions whose old state was not the one the connection was in.
@@ -77,6 +79,7 @@ impl Summary {
             opened: counters.opened,
             closed: counters.closed,
             live: live as u64,
+            let_go: counters.let_go,
             evicted: counters.evicted,
             gaps: counters.gaps,
             illegal: counters.illegal,
@@ -110,6 +113,7 @@ impl fmt::Display for Summary {
             "{events} events ({shown} shown), {lost} lost; connections: {opened} seen, {closed} closed, {live} live"
         )?;
         for (count, what) in [
+            (self.let_go, "not followed further"),
             (self.evicted, "evicted"),
             (self.held, "closed but held"),
             (self.syncookies, "unseen behind SYN cookies"),

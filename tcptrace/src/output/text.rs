@@ -9,7 +9,7 @@ use std::{
 use anstyle::{AnsiColor, Color, Style};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Audit, Beside, LineFormat, Moment, Names, Notice, Summary, SynCookies, escape};
+use super::{Audit, Beside, Moment, Names, Notice, Sink, Summary, SynCookies, escape};
 use crate::model::{
     Cgroup, ClosedBy, Dwell, EndCause, KtimeNs, LostAt, Observation, Owner, OwnerIs, Role, Runtime, TcpState,
     Workload,
@@ -46,16 +46,21 @@ impl<W: Write> Text<W> {
     }
 
     fn time(&self, at: Moment) -> String {
-        match &self.options.wall_clock {
-            None => {
-                let micros = at.elapsed_ns / 1000;
-                format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-            }
-            Some(zone) => Timestamp::from_nanosecond(at.unix_ns).map_or_else(
-                |_| "-".to_owned(),
-                |moment| moment.to_zoned(zone.clone()).strftime("%H:%M:%S%.6f").to_string(),
-            ),
+        time(at, self.options.wall_clock.as_ref())
+    }
+}
+
+/// When, since the start or by the clock of a zone.
+fn time(at: Moment, wall_clock: Option<&TimeZone>) -> String {
+    match wall_clock {
+        None => {
+            let micros = at.elapsed_ns / 1000;
+            format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
         }
+        Some(zone) => Timestamp::from_nanosecond(at.unix_ns).map_or_else(
+            |_| "-".to_owned(),
+            |moment| moment.to_zoned(zone.clone()).strftime("%H:%M:%S%.6f").to_string(),
+        ),
     }
 }
 
@@ -135,7 +140,7 @@ fn style(state: TcpState, cause: Option<EndCause>) -> Style {
     Style::new().fg_color(Some(Color::Ansi(color)))
 }
 
-impl<W: Write> LineFormat for Text<W> {
+impl<W: Write> Sink for Text<W> {
     fn begin(&mut self) -> io::Result<()> {
         if !self.options.header {
             return Ok(());
@@ -205,45 +210,7 @@ impl<W: Write> LineFormat for Text<W> {
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
-        write!(self.out, "# {} ", self.time(at))?;
-        match notice {
-            Notice::Lost(lost) => {
-                let reason = match lost.at {
-                    LostAt::Ring => "the ring buffer was full, see --ring-size",
-                    LostAt::Recursion => "the BPF program was interrupted by itself",
-                    LostAt::Decode => "they could not be decoded",
-                };
-                writeln!(self.out, "lost {} records: {reason}", lost.count)
-            }
-            Notice::Audit(Audit { sockets, drift }) => {
-                writeln!(
-                    self.out,
-                    "audit: {sockets} sockets in the kernel's tables, {drift} were not as we knew them"
-                )
-            }
-            Notice::SynCookies(SynCookies { netns, sent, received, failed }) => writeln!(
-                self.out,
-                "half-open connections that cannot be seen: {sent} SYNs were answered with cookies in netns {netns} \
-                 ({received} valid cookies came back, {failed} invalid ones)"
-            ),
-            Notice::Held(_, held, owner, _) => {
-                let connection = &held.connection;
-                writeln!(
-                    self.out,
-                    "closed but held{} for {}{:.3} s: pid {} {} {} {} {} {} {}",
-                    if held.is_doubtful { " (unless let go unseen)" } else { "" },
-                    if held.is_doubtful { "at most " } else { "" },
-                    seconds_since(held.since, at),
-                    known(owner.map(|owner| owner.task.pid)),
-                    known(owner.map(name)),
-                    known(connection.local.addr),
-                    known(connection.local.port),
-                    known(connection.remote.addr),
-                    known(connection.remote.port),
-                    known(connection.end_cause.map(EndCause::name)),
-                )
-            }
-        }
+        write_notice(&mut self.out, at, self.options.wall_clock.as_ref(), notice)
     }
 
     fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
@@ -252,5 +219,50 @@ impl<W: Write> LineFormat for Text<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// A line that is no transition.
+pub(super) fn write_notice(
+    out: &mut impl Write,
+    at: Moment,
+    wall_clock: Option<&TimeZone>,
+    notice: &Notice<'_>,
+) -> io::Result<()> {
+    write!(out, "# {} ", time(at, wall_clock))?;
+    match notice {
+        Notice::Lost(lost) => {
+            let reason = match lost.at {
+                LostAt::Ring => "the ring buffer was full, see --ring-size",
+                LostAt::Recursion => "the BPF program was interrupted by itself",
+                LostAt::Decode => "they could not be decoded",
+            };
+            writeln!(out, "lost {} records: {reason}", lost.count)
+        }
+        Notice::Audit(Audit { sockets, drift }) => {
+            writeln!(out, "audit: {sockets} sockets in the kernel's tables, {drift} were not as we knew them")
+        }
+        Notice::SynCookies(SynCookies { netns, sent, received, failed }) => writeln!(
+            out,
+            "half-open connections that cannot be seen: {sent} SYNs were answered with cookies in netns {netns} \
+                 ({received} valid cookies came back, {failed} invalid ones)"
+        ),
+        Notice::Held(_, held, owner, _) => {
+            let connection = &held.connection;
+            writeln!(
+                out,
+                "closed but held{} for {}{:.3} s: pid {} {} {} {} {} {} {}",
+                if held.is_doubtful { " (unless let go unseen)" } else { "" },
+                if held.is_doubtful { "at most " } else { "" },
+                seconds_since(held.since, at),
+                known(owner.map(|owner| owner.task.pid)),
+                known(owner.map(name)),
+                known(connection.local.addr),
+                known(connection.local.port),
+                known(connection.remote.addr),
+                known(connection.remote.port),
+                known(connection.end_cause.map(EndCause::name)),
+            )
+        }
     }
 }

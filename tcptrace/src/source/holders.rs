@@ -6,7 +6,7 @@
 use std::{fs, num::NonZeroU32};
 
 use procfs::{
-    ProcResult,
+    ProcError, ProcResult,
     process::{FDTarget, Process, all_processes},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -21,9 +21,16 @@ pub struct Holders {
     pub of: FxHashMap<NonZeroU32, Vec<Task>>,
     /// Processes whose descriptors could not be read.
     pub hidden_processes: u64,
+    /// Why no process was looked at.
+    pub failure: Option<String>,
 }
 
 impl Holders {
+    /// Whether a socket that is not in it has no holder.
+    pub const fn is_complete(&self) -> bool {
+        self.hidden_processes == 0 && self.failure.is_none()
+    }
+
     /// Looks for the holders of these sockets, given by the inodes of their files.
     ///
     /// # Errors
@@ -58,14 +65,21 @@ impl Holders {
 /// The wanted sockets that a process has descriptors of, each once.
 fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<FxHashSet<NonZeroU32>> {
     let mut inodes = FxHashSet::default();
+    let mut are_readable = false;
     // A descriptor can be closed while it is looked at.
     for descriptor in process.fd()?.flatten() {
+        are_readable = true;
         if let FDTarget::Socket(inode) = descriptor.target
             && let Some(inode) = u32::try_from(inode).ok().and_then(NonZeroU32::new)
             && wanted.contains(&inode)
         {
             inodes.insert(inode);
         }
+    }
+    // They may be listed where what they are may not be read (`proc_pid_readlink`); procfs passes over them.
+    let listed = || fs::read_dir(format!("/proc/{}/fd", process.pid)).ok()?.next();
+    if !are_readable && listed().is_some() {
+        return Err(ProcError::PermissionDenied(None));
     }
     Ok(inodes)
 }

@@ -37,6 +37,8 @@ pub(crate) enum Contender {
     BareRecord,
     /// `tcptrace watch` with these arguments.
     Watch(&'static [&'static str]),
+    /// `tcptrace hist` with these arguments.
+    Hist(&'static [&'static str]),
     /// Another tool.
     Peer(peers::Peer),
 }
@@ -71,11 +73,8 @@ impl Contender {
             Self::Nothing => return Ok(None),
             Self::Empty => bench_program(kit, "empty"),
             Self::BareRecord => bench_program(kit, "bare_record"),
-            Self::Watch(args) => {
-                let mut watch = Command::new(&kit.tcptrace);
-                watch.arg("watch").args(args);
-                watch
-            }
+            Self::Watch(args) => tcptrace(kit, "watch", args),
+            Self::Hist(args) => tcptrace(kit, "hist", args),
             Self::Peer(peer) => peer.command(),
         };
         let stdout =
@@ -99,6 +98,12 @@ impl Contender {
     const fn is_bench_program(self) -> bool {
         matches!(self, Self::Empty | Self::BareRecord)
     }
+}
+
+fn tcptrace(kit: &Kit, command: &str, args: &[&str]) -> Command {
+    let mut tcptrace = Command::new(&kit.tcptrace);
+    tcptrace.arg(command).args(args);
+    tcptrace
 }
 
 fn bench_program(kit: &Kit, program: &str) -> Command {

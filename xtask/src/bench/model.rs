@@ -38,6 +38,7 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
                 kit.ask(&["model", "--connections", &connections, "--events", &events.to_string()])?;
             let value = |name| number(&answer, name).map(float);
             entry.rate.push(value("events")? / value("ns")? * 1e3);
+            entry.histograms.push(value("histogram_events")? / value("histogram_ns")? * 1e3);
             entry.filling.push(value("fill_events")? / value("fill_ns")? * 1e3);
             entry.bytes.push(value("bytes")? / value("connections")?);
             entry.peak.push(value("peak_bytes")? / float(1 << 20));
@@ -57,7 +58,9 @@ struct Entry {
     skipped: Option<String>,
     /// Millions of records a second.
     rate: Samples,
-    /// The same, while the table grows.
+    /// The same with histograms by service port.
+    histograms: Samples,
+    /// The same as the first, while the table grows.
     filling: Samples,
     bytes: Samples,
     peak: Samples,
@@ -65,13 +68,13 @@ struct Entry {
 
 impl Entry {
     fn new(&(connections, name, needs): &(u64, &'static str, u64)) -> Self {
-        let [rate, filling, bytes, peak] = std::array::from_fn(|_| Samples::default());
-        Self { connections, name, needs, skipped: None, rate, filling, bytes, peak }
+        let [rate, histograms, filling, bytes, peak] = std::array::from_fn(|_| Samples::default());
+        Self { connections, name, needs, skipped: None, rate, histograms, filling, bytes, peak }
     }
 }
 
 fn rows(entry: &Entry) -> Vec<Row> {
-    let Entry { name, rate, filling, bytes, peak, .. } = entry;
+    let Entry { name, rate, histograms, filling, bytes, peak, .. } = entry;
     let row = format!("model.{name}");
     let what = format!("{name} connections, records");
     if let (Some(why), 0) = (&entry.skipped, rate.len()) {
@@ -79,6 +82,8 @@ fn rows(entry: &Entry) -> Vec<Row> {
     }
     vec![
         Row::new(format!("{row}.rate"), what, "M/s", rate.clone()).target(Target::at_least(5.0)),
+        Row::new(format!("{row}.histograms"), "  the same with histograms", "M/s", histograms.clone())
+            .target(Target::at_least(5.0)),
         Row::new(format!("{row}.filling"), "  the same while the table grows", "M/s", filling.clone()),
         Row::new(format!("{row}.bytes"), "  memory for a connection", "bytes", bytes.clone())
             .target(Target::at_most(200.0)),

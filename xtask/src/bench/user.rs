@@ -43,6 +43,7 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
         Entry::new(Contender::DEFAULT_WATCH, "text", "tcptrace watch -o text"),
         Entry::new(Contender::Watch(&["-o", "csv"]), "csv", "tcptrace watch -o csv"),
         Entry::new(Contender::Watch(&["-o", "summary"]), "summary", "tcptrace watch -o summary"),
+        Entry::new(Contender::Hist(&["-o", "json"]), "hist", "tcptrace hist -o json"),
         Entry::new(Contender::Peer(Peer::Tcpstates), "tcpstates", Peer::Tcpstates.description()),
     ];
     for round in 1..=kit.rounds {

@@ -21,7 +21,7 @@ use crate::workspace::{cargo, output, root, succeed, target_dir};
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// Targets and the longest input for each, in bytes: as much as shows everything, and no more, for speed.
-const TARGETS: [(&str, usize); 10] = [
+const TARGETS: [(&str, usize); 11] = [
     ("decode", 128),
     ("stack", 1024),
     ("filter", 256),
@@ -29,6 +29,7 @@ const TARGETS: [(&str, usize); 10] = [
     ("tracepoint_format", 4096),
     ("sock_diag", 4096),
     ("proc_files", 4096),
+    ("compare", 8192),
     ("demangle", 1024),
     ("names", 512),
     ("pipeline", 4096),

@@ -201,7 +201,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut Netns
         let inodes = reply.sockets.iter().filter_map(|socket| socket.inode).collect();
         reply.holders = Holders::find(&inodes).unwrap_or_else(|error| {
             tracing::info!("holders of sockets were not looked for: {error}");
-            Holders::default()
+            Holders { failure: Some(error.to_string()), ..Holders::default() }
         });
     }
     reply
