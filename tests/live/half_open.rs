@@ -19,12 +19,12 @@ use crate::{
 };
 
 /// TCP flags, RFC 9293 section 3.1.
-const SYN: u32 = 0x02;
+pub(crate) const SYN: u32 = 0x02;
 const RST: u32 = 0x04;
 
 /// A listener that lets in only segments with one of these flags: what comes third in a handshake is dropped. Its
 /// children have the same filter, until it is taken off.
-fn filtered_listener(addr: SocketAddr, backlog: i32, flags: u32) -> Result<Socket> {
+pub(crate) fn filtered_listener(addr: SocketAddr, backlog: i32, flags: u32) -> Result<Socket> {
     let listener = socket(Domain::IPV4)?;
     listener.bind(&addr.into())?;
     // The socket filter of a TCP socket begins at the TCP header: ldb [13]; jset flags; accept; drop.

@@ -84,6 +84,13 @@ impl Tracer {
         Self::launch(args, sink, stdout)
     }
 
+    /// `tcptrace hist -o json -v ARGS`.
+    pub(crate) fn start_hist(args: &[&str]) -> Result<Self> {
+        let stdout = NamedTempFile::new().context("temporary file")?;
+        let sink = Stdio::from(stdout.reopen()?);
+        Self::launch_command(&["hist", "-o", "json", "-v"], args, sink, stdout)
+    }
+
     /// The same with its output going somewhere else.
     pub(crate) fn start_to(args: &[&str], sink: File) -> Result<Self> {
         Self::launch(args, sink.into(), NamedTempFile::new()?)
@@ -100,10 +107,14 @@ impl Tracer {
     }
 
     fn launch(args: &[&str], sink: Stdio, stdout: NamedTempFile) -> Result<Self> {
+        // What the state tracepoint says is the measure of most tests; what follows in `args` overrides it.
+        Self::launch_command(&["watch", "-o", "json", "-v", "--lifecycle", "off"], args, sink, stdout)
+    }
+
+    fn launch_command(command: &[&str], args: &[&str], sink: Stdio, stdout: NamedTempFile) -> Result<Self> {
         let program = program();
         let mut child = Command::new(&program)
-            // What the state tracepoint says is the measure of most tests; what follows in `args` overrides it.
-            .args(["watch", "-o", "json", "-v", "--lifecycle", "off"])
+            .args(command)
             .args(args)
             .stdin(Stdio::null())
             .stdout(sink)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Set where the processor is emulated (`cargo xtask vm`).
@@ -55,6 +57,7 @@ pub(crate) enum Feature {
 const NEEDED: &[(&str, Feature)] = &[
     ("faults::stopped_and_continued", Feature::Cookies),
     ("held::", Feature::Cookies),
+    ("hist::count_of_intervals", Feature::Cookies),
     ("kernel_filter::other_processes", Feature::Cookies),
     ("owner_kinds::", Feature::Cookies),
     ("owners::open_before", Feature::Cookies),
@@ -110,4 +113,15 @@ impl Lacking {
             eprintln!("SKIPPED: {count} tests: {}\n", feature.reason());
         }
     }
+}
+
+/// Lets this process have so many descriptors, also where the limit for shells is lower.
+pub(crate) fn allow_descriptors(count: u64) -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    let maximum = maximum.map(|maximum| maximum.max(count));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum })
+        .with_context(|| format!("{count} descriptors are needed (ulimit -Hn)"))
 }

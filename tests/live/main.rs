@@ -11,6 +11,7 @@ mod filters;
 mod half_open;
 mod harness;
 mod held;
+mod hist;
 mod kernel_filter;
 mod load;
 mod machine;
@@ -25,6 +26,8 @@ mod resets;
 mod rights;
 mod seeding;
 mod servers;
+mod services;
+mod snapshot;
 mod stacks;
 mod switches;
 mod time_wait;
@@ -127,6 +130,15 @@ const TESTS: &[(&str, Test)] = &[
     ("time_wait::sampled", time_wait::sampled),
     ("time_wait::expires", time_wait::expires),
     ("differential::same_as_the_kernels_own_trace", differential::same_as_the_kernels_own_trace),
+    ("hist::known_dwells", hist::known_dwells),
+    ("hist::intervals", hist::intervals),
+    ("hist::count_of_intervals", hist::count_of_intervals),
+    ("services::nginx", services::nginx),
+    ("services::redis", services::redis),
+    ("snapshot::same_as_ss", snapshot::same_as_ss),
+    ("snapshot::queues", snapshot::queues),
+    ("snapshot::without_root", snapshot::without_root),
+    ("snapshot::a_hundred_thousand", snapshot::a_hundred_thousand),
     ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
     ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
 ];
