@@ -144,24 +144,9 @@ fn transition(words: &[&str]) -> Result<Transition> {
         return Err("words are missing".into());
     };
     let mut transition = Transition {
-        ts: moment(time)?,
-        key: key(socket)?,
-        family: if *family == "4" { Family::V4 } else { Family::V6 },
-        mptcp: false,
-        is_backup: false,
         local: endpoint(local)?,
         remote: endpoint(remote)?,
-        old: old.parse::<TcpState>()?,
-        new: new.parse::<TcpState>()?,
-        netns: None,
-        uid: None,
-        error: None,
-        task: None,
-        thread: None,
-        is_orphan: false,
-        is_newborn: false,
-        address: key(socket)?,
-        listener: None,
+        ..Transition::bare(moment(time)?, key(socket)?, ip(family), (old.parse()?, new.parse()?))
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
@@ -191,7 +176,7 @@ fn time_wait(words: &[&str]) -> Result<TimeWait> {
     let mut event = TimeWait {
         ts: moment(time)?,
         key: key(socket)?,
-        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        family: ip(family),
         local: endpoint(local)?,
         remote: endpoint(remote)?,
         netns: None,
@@ -227,7 +212,7 @@ fn request(words: &[&str]) -> Result<Request> {
     let mut event = Request {
         ts: moment(time)?,
         key: key(socket)?,
-        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        family: ip(family),
         local: endpoint(local)?,
         remote: endpoint(remote)?,
         netns: None,
@@ -306,7 +291,7 @@ fn sampled(words: &[&str]) -> Result<Sampled> {
     };
     let mut sampled = Sampled {
         key: key(socket)?,
-        family: if *family == "4" { Family::V4 } else { Family::V6 },
+        family: ip(family),
         local: endpoint(local)?,
         remote: endpoint(remote)?,
         state: state.parse::<TcpState>()?,
@@ -325,6 +310,10 @@ fn sampled(words: &[&str]) -> Result<Sampled> {
         }
     }
     Ok(sampled)
+}
+
+fn ip(version: &str) -> Family {
+    if version == "4" { Family::V4 } else { Family::V6 }
 }
 
 fn key(socket: &str) -> Result<SocketKey> {

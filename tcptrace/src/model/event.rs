@@ -210,6 +210,32 @@ pub struct Transition {
     pub listener: Option<SocketKey>,
 }
 
+impl Transition {
+    /// From one state to another, and nothing else is known of it.
+    pub fn bare(ts: KtimeNs, key: SocketKey, family: Family, (old, new): (TcpState, TcpState)) -> Self {
+        Self {
+            ts,
+            key,
+            family,
+            mptcp: false,
+            is_backup: false,
+            local: Endpoint::default(),
+            remote: Endpoint::default(),
+            old,
+            new,
+            netns: None,
+            uid: None,
+            error: None,
+            task: None,
+            thread: None,
+            is_orphan: false,
+            is_newborn: false,
+            address: key,
+            listener: None,
+        }
+    }
+}
+
 /// A thread: process id in the upper, thread id in the lower half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadId(pub u64);

@@ -67,24 +67,11 @@ impl Table {
 
     fn begin_half_open(&mut self, event: &Request, tuple: Tuple, tell: &mut dyn FnMut(&Observation)) {
         let birth = Transition {
-            ts: event.ts,
-            key: event.key,
-            family: event.family,
-            mptcp: false,
-            is_backup: false,
             local: event.local,
             remote: event.remote,
-            old: TcpState::Listen,
-            new: TcpState::SynRecv,
             netns: event.netns,
-            uid: None,
-            error: None,
-            task: None,
-            thread: None,
-            is_orphan: false,
-            is_newborn: false,
-            address: event.key,
             listener: event.listener,
+            ..Transition::bare(event.ts, event.key, event.family, (TcpState::Listen, TcpState::SynRecv))
         };
         self.clear_up(event.key, tell);
         let observed = self.step(&birth);

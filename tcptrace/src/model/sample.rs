@@ -86,24 +86,16 @@ impl Table {
         by: KtimeNs,
     ) {
         let first = Transition {
-            ts: socket.entered.unwrap_or_default(),
-            key: socket.key,
-            family: socket.family,
-            mptcp: false,
-            is_backup: false,
             local: socket.local,
             remote: socket.remote,
-            old: socket.state,
-            new: socket.state,
             netns: Some(socket.netns),
             uid: socket.uid,
-            error: None,
-            task: None,
-            thread: None,
-            is_orphan: false,
-            is_newborn: false,
-            address: socket.key,
-            listener: None,
+            ..Transition::bare(
+                socket.entered.unwrap_or_default(),
+                socket.key,
+                socket.family,
+                (socket.state, socket.state),
+            )
         };
         let (since, since_ns) = match socket.entered {
             Some(entered) => (Since::Jiffy, entered),

@@ -190,24 +190,10 @@ impl Table {
     /// A time-wait socket that we have never heard of: older than tracing, or its events were lost.
     fn adopt(&mut self, event: &TimeWait) {
         let first = Transition {
-            ts: event.ts,
-            key: event.key,
-            family: event.family,
-            mptcp: false,
-            is_backup: false,
             local: event.local,
             remote: event.remote,
-            old: event.state,
-            new: event.state,
             netns: event.netns,
-            uid: None,
-            error: None,
-            task: None,
-            thread: None,
-            is_orphan: false,
-            is_newborn: false,
-            address: event.key,
-            listener: None,
+            ..Transition::bare(event.ts, event.key, event.family, (event.state, event.state))
         };
         let (since, since_ns) = match event.entered {
             Some(entered) => (Since::Jiffy, entered),
@@ -227,23 +213,11 @@ impl Table {
 /// The step of a connection that no tracepoint reports.
 pub(super) fn synthetic(connection: &Connection, key: SocketKey, ts: KtimeNs, new: TcpState) -> Transition {
     Transition {
-        ts,
-        key,
-        family: connection.family,
         mptcp: connection.mptcp,
-        is_backup: false,
         local: connection.local,
         remote: connection.remote,
-        old: connection.state,
-        new,
         netns: connection.netns,
         uid: connection.uid(),
-        error: None,
-        task: None,
-        thread: None,
-        is_orphan: false,
-        is_newborn: false,
-        address: key,
-        listener: None,
+        ..Transition::bare(ts, key, connection.family, (connection.state, new))
     }
 }

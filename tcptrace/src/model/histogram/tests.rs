@@ -21,24 +21,9 @@ fn observation() -> impl Strategy<Value = Observation> {
     let cause = prop_oneof![Just(None), Just(Some(EndCause::Fin)), Just(Some(EndCause::Refused))];
     (0..30_u16, state(), state(), dwell, cause).prop_map(|(port, old, new, dwell, end_cause)| {
         let transition = Transition {
-            ts: KtimeNs(1),
-            key: SocketKey::from_address(1),
-            family: Family::V4,
-            mptcp: false,
-            is_backup: false,
             local: Endpoint { addr: None, port: NonZeroU16::new(port) },
             remote: Endpoint { addr: None, port: None },
-            old,
-            new,
-            netns: None,
-            uid: None,
-            error: None,
-            task: None,
-            thread: None,
-            is_orphan: false,
-            is_newborn: false,
-            address: SocketKey::from_address(1),
-            listener: None,
+            ..Transition::bare(KtimeNs(1), SocketKey::from_address(1), Family::V4, (old, new))
         };
         let mut connection = Connection::begin(&transition, Since::Unknown, KtimeNs(0));
         (connection.role, connection.end_cause) = (Some(Role::Server), end_cause);

@@ -177,24 +177,13 @@ fn what_both_observers_missed_is_a_loss_once() {
     assert_eq!((lost.count, lost.at), (5, LostAt::Recursion));
     assert_eq!(table.missed(5, KtimeNs(3)), None, "they were reported");
     let recovered = Transition {
-        ts: KtimeNs(4),
-        key: SocketKey::from_address(1),
-        family: Family::V4,
-        mptcp: false,
         is_backup: true,
-        local: Endpoint::default(),
-        remote: Endpoint::default(),
-        old: TcpState::Close,
-        new: TcpState::SynSent,
-        netns: None,
-        uid: None,
-        error: None,
-        task: None,
-        thread: None,
-        is_orphan: false,
-        is_newborn: false,
-        address: SocketKey::from_address(1),
-        listener: None,
+        ..Transition::bare(
+            KtimeNs(4),
+            SocketKey::from_address(1),
+            Family::V4,
+            (TcpState::Close, TcpState::SynSent),
+        )
     };
     let told = |table: &mut Table| {
         let mut told = 0;
@@ -213,24 +202,14 @@ fn a_full_table_knows_the_owner_of_what_ends() {
     table.set_sees(Sees { destruction: true, ..Sees::default() });
     let call = |socket, new, pid| {
         Event::Transition(Transition {
-            ts: KtimeNs(1),
-            key: SocketKey::from_address(socket),
-            family: Family::V4,
-            mptcp: false,
-            is_backup: false,
-            local: Endpoint::default(),
-            remote: Endpoint::default(),
-            old: TcpState::Established,
-            new,
-            netns: None,
-            uid: None,
             error: Some(0),
             task: Some(task(pid)),
-            thread: None,
-            is_orphan: false,
-            is_newborn: false,
-            address: SocketKey::from_address(socket),
-            listener: None,
+            ..Transition::bare(
+                KtimeNs(1),
+                SocketKey::from_address(socket),
+                Family::V4,
+                (TcpState::Established, new),
+            )
         })
     };
     let held_by = |table: &Table| {
@@ -334,24 +313,9 @@ proptest! {
         for (index, pair) in life.windows(2).enumerate() {
             now += index.checked_sub(1).map_or(5, |stay| stays[stay]);
             let transition = Transition {
-                ts: KtimeNs(now),
-                key: SocketKey::from_address(1),
-                family: Family::V6,
-                mptcp: false,
-                is_backup: false,
-                local: Endpoint::default(),
-                remote: Endpoint::default(),
-                old: pair[0],
-                new: pair[1],
-                netns: None,
-                uid: None,
                 error: Some(0),
-                task: None,
-                thread: None,
                 is_orphan: true,
-                is_newborn: false,
-                address: SocketKey::from_address(1),
-                listener: None,
+                ..Transition::bare(KtimeNs(now), SocketKey::from_address(1), Family::V6, (pair[0], pair[1]))
             };
             table.apply(&Event::Transition(transition), &mut |_| ());
         }

@@ -207,10 +207,7 @@ impl<W: Write> Reporter for CompareText<W> {
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
-        match notice {
-            Notice::Held(..) => Ok(()),
-            notice => write_notice(&mut self.out, at, None, notice),
-        }
+        write_notice(&mut self.out, at, None, notice)
     }
 
     fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
@@ -246,10 +243,7 @@ impl<W: Write> Reporter for CompareJson<W> {
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
-        match notice {
-            Notice::Held(..) => Ok(()),
-            notice => self.json.notice(at, notice),
-        }
+        self.json.notice(at, notice)
     }
 
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()> {

@@ -42,10 +42,7 @@ impl<W: Write> Reporter for HistJson<W> {
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
-        match notice {
-            Notice::Held(..) => Ok(()),
-            notice => self.0.notice(at, notice),
-        }
+        self.0.notice(at, notice)
     }
 
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()> {

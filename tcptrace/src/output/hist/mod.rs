@@ -31,7 +31,7 @@ pub trait Reporter {
     fn begin(&mut self) -> io::Result<()>;
     /// An interval is over, or all is.
     fn report(&mut self, at: Moment, report: &Report) -> io::Result<()>;
-    /// Anything else that happens.
+    /// Anything else that happens, but for closed sockets that are held.
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()>;
     /// The end.
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()>;
@@ -157,7 +157,11 @@ impl Sink for Hist {
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
-        self.reporter.notice(at, notice)
+        match notice {
+            // What is held is listed by `watch` and `leaks`.
+            Notice::Held(..) => Ok(()),
+            notice => self.reporter.notice(at, notice),
+        }
     }
 
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()> {

@@ -220,11 +220,7 @@ impl<W: Write> Reporter for HistText<W> {
     }
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
-        match notice {
-            // What is held is listed by `watch` and `leaks`.
-            Notice::Held(..) => Ok(()),
-            notice => write_notice(&mut self.out, at, None, notice),
-        }
+        write_notice(&mut self.out, at, None, notice)
     }
 
     fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {

@@ -51,25 +51,12 @@ pub fn write_text(out: &mut impl Write, report: &SnapshotReport) -> io::Result<(
 }
 
 fn by_state(out: &mut impl Write, report: &SnapshotReport) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<12} {:>8} {:>9} {:>9} {:>10} {:>10}  {:<13} PROCESSES",
-        "STATE", "COUNT", "OLDEST", "IDLE", "UNREAD", "UNSENT", "ACCEPT QUEUE"
-    )?;
+    writeln!(out, "{:<12} {:>8} {}", "STATE", "COUNT", heading())?;
     for group in &report.groups {
         let state = group.key.as_deref().unwrap_or("-");
         // The kernel has no table of closed sockets.
         let count = if state == TcpState::Close.name() { "-".to_owned() } else { group.total.to_string() };
-        writeln!(
-            out,
-            "{state:<12} {count:>8} {:>9} {:>9} {:>10} {:>10}  {:<13} {}",
-            known(group.oldest_time_wait_ns),
-            known(group.longest_idle_ns),
-            group.unread_bytes,
-            group.unsent_bytes,
-            accept_queue(group),
-            processes(group)
-        )?;
+        writeln!(out, "{state:<12} {count:>8} {}", columns(group))?;
     }
     Ok(())
 }
@@ -90,28 +77,36 @@ fn by_key(out: &mut impl Write, report: &SnapshotReport) -> io::Result<()> {
     for (_, name) in &states {
         write!(out, " {name:>8}")?;
     }
-    writeln!(
-        out,
-        " {:>9} {:>9} {:>10} {:>10}  {:<13} PROCESSES",
-        "OLDEST", "IDLE", "UNREAD", "UNSENT", "ACCEPT QUEUE"
-    )?;
+    writeln!(out, " {}", heading())?;
     for (name, group) in names.iter().zip(&report.groups) {
         write!(out, "{name:<width$} {:>7}", group.total)?;
         for (state, _) in &states {
             write!(out, " {:>8}", group.count(*state).unwrap_or(0))?;
         }
-        writeln!(
-            out,
-            " {:>9} {:>9} {:>10} {:>10}  {:<13} {}",
-            known(group.oldest_time_wait_ns),
-            known(group.longest_idle_ns),
-            group.unread_bytes,
-            group.unsent_bytes,
-            accept_queue(group),
-            processes(group)
-        )?;
+        writeln!(out, " {}", columns(group))?;
     }
     Ok(())
+}
+
+/// The columns that every table has, at its right.
+fn heading() -> String {
+    row(["OLDEST", "IDLE", "UNREAD", "UNSENT", "ACCEPT QUEUE", "PROCESSES"])
+}
+
+fn columns(group: &Group) -> String {
+    let Group { unread_bytes, unsent_bytes, .. } = group;
+    row([
+        &known(group.oldest_time_wait_ns),
+        &known(group.longest_idle_ns),
+        &unread_bytes.to_string(),
+        &unsent_bytes.to_string(),
+        &accept_queue(group),
+        &processes(group),
+    ])
+}
+
+fn row([oldest, idle, unread, unsent, accept_queue, processes]: [&str; 6]) -> String {
+    format!("{oldest:>9} {idle:>9} {unread:>10} {unsent:>10}  {accept_queue:<13} {processes}")
 }
 
 fn known(ns: Option<u64>) -> String {

@@ -6,6 +6,8 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::release;
+
 /// Tracing cannot start.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -131,9 +133,7 @@ impl OpenError {
             && io_error.kind() == io::ErrorKind::InvalidInput
         {
             // EINVAL: the map type is unknown. A size the kernel does not take gives ENOMEM or E2BIG.
-            return Self::TooOld {
-                release: rustix::system::uname().release().to_string_lossy().into_owned(),
-            };
+            return Self::TooOld { release: release::release() };
         }
         match io_error_of(&error) {
             // EACCES is of the same kind, and is what the verifier answers: that has words of its own.

@@ -1,9 +1,13 @@
 //! The version of the running kernel, for what nothing else tells.
 
+/// `uname -r`
+pub(super) fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
 /// Whether it is this one or newer.
 pub(super) fn is_at_least(major: u32, minor: u32) -> bool {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    version(&release).is_some_and(|version| version >= (major, minor))
+    version(&release()).is_some_and(|version| version >= (major, minor))
 }
 
 /// The first two numbers of `uname -r`.
