@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -104,12 +105,28 @@ pub(crate) fn third_ack_comes_late(way: Way) -> Result<()> {
 
 /// The SYN-ACK is sent once more, and then the kernel gives up.
 pub(crate) fn third_ack_never_comes(way: Way) -> Result<()> {
+    given_up(way, || Ok(()))
+}
+
+/// Whoever lists it gives it a cookie: it stays the same one.
+pub(crate) fn listed_meanwhile(way: Way) -> Result<()> {
+    given_up(way, || {
+        thread::sleep(HOLD);
+        let listed =
+            Command::new("ss").args(["-tanH", "state", "syn-recv"]).output().context("ss (iproute2)")?;
+        ensure!(String::from_utf8(listed.stdout)?.lines().count() == 1, "not one is listed");
+        Ok(())
+    })
+}
+
+fn given_up(way: Way, meanwhile: fn() -> Result<()>) -> Result<()> {
     let (capture, (to, from)) = watched(way, |_| {
         sysctl("ipv4/tcp_synack_retries", "1")?;
         let to = loopback();
         let _listener = filtered_listener(to, 8, SYN)?;
         let client = connect(to)?;
         let from = client.local_addr()?;
+        meanwhile()?;
         // 1 s to the retransmission, 2 s more to the end (RFC 6298 section 5.5).
         thread::sleep(Duration::from_millis(4200));
         Ok((to, from))

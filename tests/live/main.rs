@@ -154,6 +154,7 @@ const LIFECYCLE_TESTS: &[(&str, LifecycleTest)] = &[
     ("time_wait::overflow", time_wait::overflow),
     ("half_open::third_ack_comes_late", half_open::third_ack_comes_late),
     ("half_open::third_ack_never_comes", half_open::third_ack_never_comes),
+    ("half_open::listed_meanwhile", half_open::listed_meanwhile),
     ("half_open::reset_by_the_peer", half_open::reset_by_the_peer),
     ("half_open::full_accept_queue", half_open::full_accept_queue),
     ("half_open::full_accept_queue_resets", half_open::full_accept_queue_resets),

@@ -9,7 +9,7 @@
 //! at TIME SOCKET FAMILY LOCAL REMOTE OLD NEW [task=PID/COMM] [err=ERRNO] [netns=N] [uid=N] [backup=yes] [orphan=yes]
 //!    [newborn=yes] [address=SOCKET] [listener=SOCKET]
 //! tw TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire STATE [entered=TIME] [thread=N] [netns=N]
-//! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N] [listener=SOCKET]
+//! req TIME SOCKET FAMILY LOCAL REMOTE start|cancel|expire [acked=yes] [netns=N] [listener=SOCKET] [address=SOCKET]
 //! acc TIME SOCKET PID/COMM         it is accepted
 //! holds SOCKET PID/COMM            a process is found to hold a descriptor of it
 //! rst TIME SOCKET [reason=NUMBER] [for=LOCAL,REMOTE] [netns=N]   we sent a reset; a listener, for a half-open connection

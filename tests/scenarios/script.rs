@@ -217,12 +217,14 @@ fn request(words: &[&str]) -> Result<Request> {
         remote: endpoint(remote)?,
         netns: None,
         action: timer_action(action)?,
+        address: key(socket)?,
         listener: None,
         is_acked: false,
     };
     for option in options {
         match option.split_once('=').ok_or("an option is NAME=VALUE")? {
             ("listener", listener) => event.listener = Some(key(listener)?),
+            ("address", address) => event.address = key(address)?,
             ("acked", yes) => event.is_acked = yes == "yes",
             ("netns", inode) => event.netns = Some(inode.parse()?),
             (other, _) => return Err(format!("unknown option {other}").into()),

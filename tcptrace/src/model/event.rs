@@ -283,8 +283,10 @@ pub struct TimeWait {
 pub struct Request {
     /// When.
     pub ts: KtimeNs,
-    /// Which one: most often by address, because nobody has asked for its cookie.
+    /// Which one: by address until somebody asks for its cookie (by listing it), which most often nobody does.
     pub key: SocketKey,
+    /// Its address as a key, whatever `key` is.
+    pub address: SocketKey,
     /// Its address family: the listener's.
     pub family: Family,
     /// Our side.

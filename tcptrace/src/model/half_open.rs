@@ -42,8 +42,10 @@ impl Table {
             }
             // Armed again, after the SYN-ACK was sent again; or a second SYN that the kernel drops as a duplicate.
             (TimerAction::Start, Some(key)) => {
+                // It gets a cookie as soon as somebody lists it.
+                let is_same = [event.key, event.address].contains(&key);
                 if let Some(Ending::HalfOpen(ending)) = self.pending.endings.remove(&key)
-                    && key != event.key
+                    && !is_same
                 {
                     self.settle_half_open(key, &ending, tell);
                     self.begin_half_open(event, tuple, tell);

@@ -172,6 +172,7 @@ fn request(raw: &RawMini) -> Result<Request, Malformed> {
     Ok(Request {
         ts: KtimeNs(raw.ts_ns),
         key: key(raw.cookie, raw.sk, raw.known),
+        address: SocketKey::from_address(raw.sk),
         family,
         local: endpoint(family, raw.laddr, raw.lport, false),
         remote: endpoint(family, raw.raddr, raw.rport, false),

@@ -72,6 +72,7 @@ fn action() -> impl Strategy<Value = TimerAction> {
 
 fn request() -> impl Strategy<Value = Request> {
     (transition(), action(), any::<bool>()).prop_map(|(of, action, is_acked)| Request {
+        address: of.address,
         ts: KtimeNs(of.ts.0 * 10_000_000),
         key: of.key,
         family: of.family,
