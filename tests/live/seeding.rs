@@ -18,6 +18,7 @@ use crate::{
     load::hammer,
     machine::{self, patience, pause},
     netns::{self, unique_port},
+    time_wait::near,
     traffic::{Pair, close, read_end},
 };
 
@@ -111,7 +112,7 @@ pub(crate) fn orphans_are_repaired_live() -> Result<()> {
         read_end(&mut pair.server)?;
         thread::sleep(Duration::from_millis(300));
         close(pair.server);
-        let truth = u64::try_from(begun.elapsed().as_millis())?;
+        let truth = begun.elapsed();
         // A second is what is promised; another is for a machine that is busy with other things.
         let deadline = Instant::now() + Duration::from_secs(2);
         let mut shown = None;
@@ -127,8 +128,8 @@ pub(crate) fn orphans_are_repaired_live() -> Result<()> {
             }
         }
         let row = shown.context("the view still says FIN_WAIT2")?;
-        let seen = row.duration_ns.context("no duration")? / 1_000_000;
-        ensure!(seen.abs_diff(truth) <= 10, "{seen} ms instead of {truth} ms: {row}");
+        // When the ACK of its FIN came the test does not see: late on an emulated processor that is busy with the looks.
+        near("FIN_WAIT2", &row, truth, if machine::is_slow() { 50 } else { 10 })?;
         tracer.stop().map(drop)
     })
 }
