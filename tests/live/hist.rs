@@ -101,9 +101,14 @@ pub(crate) fn known_dwells() -> Result<()> {
         for (name, percent) in [("p50_ns", 50), ("p99_ns", 99)] {
             let found = Duration::from_nanos(closing[name].as_u64().context(name)?);
             let truth = quantile(&truth, percent);
+            // On an emulated processor p99 is the slowest of thirty.
+            let slack = match (machine::is_slow(), percent) {
+                (false, _) => 1,
+                (true, 50) => 10,
+                (true, _) => 50,
+            };
             ensure!(
-                found.abs_diff(truth)
-                    <= truth / 50 + Duration::from_millis(if machine::is_slow() { 10 } else { 1 }),
+                found.abs_diff(truth) <= truth / 50 + Duration::from_millis(slack),
                 "port {port}: {name} {found:?} instead of {truth:?}"
             );
         }

@@ -128,8 +128,7 @@ pub(crate) fn orphans_are_repaired_live() -> Result<()> {
             }
         }
         let row = shown.context("the view still says FIN_WAIT2")?;
-        // When the ACK of its FIN came the test does not see: late on an emulated processor that is busy with the looks.
-        near("FIN_WAIT2", &row, truth, if machine::is_slow() { 50 } else { 10 })?;
+        near("FIN_WAIT2", &row, truth, 10)?;
         tracer.stop().map(drop)
     })
 }

@@ -58,6 +58,8 @@ pub(crate) fn milliseconds(row: &Row) -> Result<u64> {
 
 pub(crate) fn near(what: &str, row: &Row, truth: Duration, tolerance_ms: u64) -> Result<()> {
     let (seen, truth) = (milliseconds(row)?, u64::try_from(truth.as_millis())?);
+    // On an emulated processor the test reads its clock some 20 ms beside what it means to measure, now and then.
+    let tolerance_ms = if machine::is_slow() { 5 * tolerance_ms } else { tolerance_ms };
     ensure!(seen.abs_diff(truth) <= tolerance_ms, "{what}: {seen} ms instead of {truth} ms: {row}");
     Ok(())
 }
