@@ -91,3 +91,27 @@ fn what_cannot_be_compared_is_said() {
     let error = Earlier::read(other, By::Port).expect_err("is another key").to_string();
     assert!(error.contains("role\\x1b"), "{error}");
 }
+
+/// A key that was summed up with others and came again is shown with a lower bound, and the others with an upper one.
+#[test]
+fn keys_that_come_again_are_marked() -> Result<()> {
+    let mut script = vec!["started 1.0".to_owned()];
+    for (i, port) in (1..).zip([1, 2, 3, 4, 5, 6, 7, 1, 1, 1, 1]) {
+        script.push(format!("at {i}.5 c{i} 4 192.0.2.1/- 192.0.2.2/{port} CLOSE SYN_SENT netns=1"));
+    }
+    let scenario = read(&script.join("\n"))?;
+    let out = Shared::default();
+    let text = HistText::new(out.clone(), HistTextOptions { width: 80, color: false });
+    let options = HistOptions { by: By::RemotePort, shown: 1, states: None, has_intervals: false };
+    let hist = Hist::new(options, Box::new(text));
+    let (_, mut pipeline) = scenario.play(move |_| Box::new(hist))?;
+    pipeline.end(KtimeNs(20_000_000_000), |summary| summary)?;
+    let printed = String::from_utf8(out.0.borrow().clone())?;
+    let titles: Vec<&str> = printed.lines().filter(|line| line.contains(" transitions")).collect();
+    assert_eq!(
+        titles,
+        ["rport 1, 19.0 s: >=4 transitions", "7 other rports, 19.0 s: <=7 transitions"],
+        "{printed}"
+    );
+    Ok(())
+}

@@ -35,7 +35,7 @@ pub struct Group {
     /// It stands for so many keys that are not shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others: Option<u64>,
-    /// Nothing of it was counted among the others.
+    /// Nothing of it was counted among the others; of the others, nothing of the keys that are shown was counted there.
     pub complete: bool,
     /// Changes of state, of any kind.
     pub count: u64,
@@ -235,7 +235,9 @@ impl Report {
             let entry = others.as_ref().map_or(&nothing, |others| &others.entry);
             let group = group(asked, seconds, entry, still, None);
             let keys = others.as_ref().map_or(0, |others| others.keys);
-            groups.push(Group { others: Some(keys), ..group });
+            // What of the keys that are shown was counted here is missing there.
+            let complete = groups.iter().all(|shown: &Group| shown.complete);
+            groups.push(Group { others: Some(keys), complete, ..group });
         }
         Self { by: histograms.by(), seconds, is_total, groups, all: histograms.all() }
     }

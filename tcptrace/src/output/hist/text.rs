@@ -12,7 +12,7 @@ use super::{
     report::{Arrow, Group, Report, Stays, Still},
     units::{edge, time},
 };
-use crate::output::{Moment, Notice, Summary, escape, text::write_notice};
+use crate::output::{Moment, Notice, escape, text::write_notice};
 
 /// Bars are not drawn narrower.
 const NARROWEST_BAR: usize = 10;
@@ -48,7 +48,11 @@ impl<W: Write> HistText<W> {
     fn group(&mut self, report: &Report, group: &Group) -> io::Result<()> {
         let bold = self.bold();
         let count = group.count;
-        let marked = if group.complete { "" } else { ">=" };
+        let marked = match (group.complete, group.others) {
+            (true, _) => "",
+            (false, None) => ">=",
+            (false, Some(_)) => "<=",
+        };
         writeln!(
             self.out,
             "{bold}{}{bold:#}: {marked}{count} transitions",
@@ -204,10 +208,6 @@ fn oldest(open: &Still) -> String {
 }
 
 impl<W: Write> Reporter for HistText<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn report(&mut self, _: Moment, report: &Report) -> io::Result<()> {
         if report.groups.is_empty() {
             let what = if report.is_total { "" } else { " (interval)" };
@@ -221,10 +221,6 @@ impl<W: Write> Reporter for HistText<W> {
 
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()> {
         write_notice(&mut self.out, at, None, notice)
-    }
-
-    fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
