@@ -7,7 +7,7 @@ mod text;
 use std::io::{self, Write};
 
 use super::{
-    Moment, Notice, Summary,
+    Moment, Notice,
     hist::{Report, Reporter, units::time},
 };
 use crate::model::TcpState;
@@ -153,10 +153,6 @@ impl<W: Write> DiagramReporter<W> {
 }
 
 impl<W: Write> Reporter for DiagramReporter<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn report(&mut self, _: Moment, report: &Report) -> io::Result<()> {
         // Several pictures in one file would be none.
         if report.is_total || self.format == DiagramFormat::Text {
@@ -166,10 +162,6 @@ impl<W: Write> Reporter for DiagramReporter<W> {
     }
 
     fn notice(&mut self, _: Moment, _: &Notice<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
         Ok(())
     }
 

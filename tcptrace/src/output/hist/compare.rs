@@ -169,10 +169,6 @@ impl<W: Write> CompareText<W> {
 }
 
 impl<W: Write> Reporter for CompareText<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn report(&mut self, _: Moment, report: &Report) -> io::Result<()> {
         for comparison in Comparison::all(report, &self.earlier) {
             let before = comparison.before_seconds;
@@ -210,10 +206,6 @@ impl<W: Write> Reporter for CompareText<W> {
         write_notice(&mut self.out, at, None, notice)
     }
 
-    fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
-        Ok(())
-    }
-
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -233,10 +225,6 @@ impl<W: Write> CompareJson<W> {
 }
 
 impl<W: Write> Reporter for CompareJson<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn report(&mut self, at: Moment, report: &Report) -> io::Result<()> {
         let mut comparisons = Comparison::all(report, &self.earlier).into_iter();
         comparisons.try_for_each(|comparison| self.json.other("comparison", at, comparison))

@@ -10,7 +10,7 @@ use super::{
     Report, Reporter,
     report::{AtLeast, Group},
 };
-use crate::output::{Moment, Notice, Rfc3339, SCHEMA_VERSION, Summary, escape};
+use crate::output::{Moment, Notice, Rfc3339, SCHEMA_VERSION, escape};
 
 /// Writes CSV lines.
 pub struct HistCsv<W: Write> {
@@ -107,10 +107,6 @@ struct Row<'a> {
 }
 
 impl<W: Write> Reporter for HistCsv<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn report(&mut self, at: Moment, report: &Report) -> io::Result<()> {
         let ts = Rfc3339::new(at.unix_ns);
         for group in &report.groups {
@@ -150,10 +146,6 @@ impl<W: Write> Reporter for HistCsv<W> {
             count: Some(count),
             ..Row::default()
         })?)
-    }
-
-    fn end(&mut self, _: Moment, _: &Summary) -> io::Result<()> {
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

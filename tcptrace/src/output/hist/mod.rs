@@ -28,13 +28,17 @@ use crate::model::{
 /// A format of reports.
 pub trait Reporter {
     /// What comes first, once.
-    fn begin(&mut self) -> io::Result<()>;
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// An interval is over, or all is.
     fn report(&mut self, at: Moment, report: &Report) -> io::Result<()>;
     /// Anything else that happens, but for closed sockets that are held.
     fn notice(&mut self, at: Moment, notice: &Notice<'_>) -> io::Result<()>;
     /// The end.
-    fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()>;
+    fn end(&mut self, _at: Moment, _summary: &Summary) -> io::Result<()> {
+        Ok(())
+    }
     /// Passes on what was written.
     fn flush(&mut self) -> io::Result<()>;
 }
