@@ -65,6 +65,14 @@ fn histograms_are_as_reviewed() -> Result<()> {
             insta::assert_snapshot!(name, printed);
         });
         assert!(!printed.contains("\u{1b}[2J"), "{name}");
+        // A bar as wide as the terminal, and no wider.
+        let bars = printed.lines().filter(|line| line.ends_with('|') && line.contains('*'));
+        let width = bars.map(|line| line.chars().count()).max();
+        match name {
+            "hist_text" => assert_eq!(width, Some(100)),
+            "hist_text_process" => assert_eq!(width, Some(60)),
+            _ => {}
+        }
     }
     Ok(())
 }

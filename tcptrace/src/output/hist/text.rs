@@ -17,8 +17,8 @@ use crate::output::{Moment, Notice, escape, text::write_notice};
 /// Bars are not drawn narrower.
 const NARROWEST_BAR: usize = 10;
 
-/// What stands left of the bars.
-const BESIDE_BARS: usize = 37;
+/// What stands left of the bars, and the line at their right.
+const BESIDE_BARS: usize = 38;
 
 /// How it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
