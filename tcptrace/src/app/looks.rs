@@ -96,8 +96,8 @@ impl Looks {
         pipeline.set_sees(Sees {
             minis: way.sees_events(),
             samples: way == Way::Sample,
-            resets: live.sees_resets(),
-            destruction: live.sees_destruction(),
+            resets: live.extras().resets.is_ok(),
+            destruction: live.extras().destruction.is_ok(),
             tables: has_identity && survey.is_there(),
         });
         if survey.ask_for_all(if has_identity { Asked::Seed } else { Asked::Count }) && has_identity {

@@ -137,6 +137,20 @@ impl Cgroups {
         }
     }
 
+    /// The cgroup of this process, as /proc tells it: that of cgroup2, or of v1 where that has the processes. `None` where
+    /// /proc does not tell, and for one that is outside of our own cgroup namespace.
+    pub fn own(&self) -> Option<Cgroup> {
+        let text = read_at_most(&self.proc.join("self/cgroup"), MAX_MOUNTINFO).ok()?;
+        let Membership { unified, controllers } = Membership::parse(&text);
+        let unified = unified.filter(|_| self.mount.is_some());
+        let path = match (unified, controllers) {
+            (Some(root), Some(of_v1)) if root == b"/" => of_v1,
+            (Some(path), _) | (None, Some(path)) => path,
+            (None, None) => return None,
+        };
+        (outside_and_gone(&path) == path).then(|| Cgroup::at(&path))
+    }
+
     /// Where the cgroup2 hierarchy is mounted.
     pub fn mount(&self) -> Option<&Path> {
         self.mount.as_ref().map(|mount| mount.dir.as_path())

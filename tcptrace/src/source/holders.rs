@@ -85,7 +85,7 @@ fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<F
 }
 
 /// `None` when it has ended meanwhile.
-fn task(process: &Process) -> Option<Task> {
+pub(super) fn task(process: &Process) -> Option<Task> {
     let stat = process.stat().ok()?;
     let pid = u32::try_from(stat.pid).ok().and_then(NonZeroU32::new)?;
     Some(Task {

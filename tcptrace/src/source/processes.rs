@@ -1,17 +1,23 @@
-//! Which process was made by which, as /proc tells it now.
+//! Which process was made by which, and which one we are, as /proc tells it now.
 
 use std::num::NonZeroU32;
 
-use procfs::process::all_processes;
+use procfs::process::{Process, all_processes};
 use rustc_hash::FxHashMap;
 
-use crate::model::{ProcessStart, Processes};
+use super::holders;
+use crate::model::{ProcessStart, Processes, Task};
 
 /// A process and the one that made it, or that has taken it over since.
 #[derive(Clone, Copy, Debug)]
 struct Link {
     parent: Option<NonZeroU32>,
     started: Option<ProcessStart>,
+}
+
+/// This process and its first thread, numbered as the pid namespace of /proc numbers them. `None` where /proc does not tell.
+pub fn own() -> Option<Task> {
+    holders::task(&Process::myself().ok()?)
 }
 
 /// Adds to processes that are asked for what they have made so far, with their starts, and what they come from.

@@ -121,7 +121,7 @@ impl AcceptLadder {
         while self.left.first() == Some(&AcceptWay::Fexit) {
             let loaded = match self.unknown.clone().or_else(ftrace::Switch::refusal) {
                 Some(reason) => Err(reason),
-                None => FEXIT.load(ebpf, btf).map_err(|error| error.to_string()),
+                None => FEXIT.load(ebpf, btf).map_err(|error| error.of_this_kind()),
             };
             match loaded {
                 Ok(()) => break,
@@ -140,9 +140,9 @@ impl AcceptLadder {
             let links = match (&self.unknown, way) {
                 (Some(reason), _) => Err(reason.clone()),
                 (None, AcceptWay::Fexit) => {
-                    FEXIT.attach(ebpf).map(|link| vec![link]).map_err(|error| error.to_string())
+                    FEXIT.attach(ebpf).map(|link| vec![link]).map_err(|error| error.of_this_kind())
                 }
-                (None, _) => attach_to_syscalls(ebpf, ring_size).map_err(|error| error.to_string()),
+                (None, _) => attach_to_syscalls(ebpf, ring_size).map_err(|error| error.of_this_kind()),
             };
             match links {
                 Ok(links) => return Ok((Accepts { way, reasons: self.reasons }, links)),

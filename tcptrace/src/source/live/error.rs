@@ -125,6 +125,17 @@ pub enum BtfProblem {
 }
 
 impl OpenError {
+    /// The same after the kernel has taken programs of another kind: what would keep all of them out is not the reason.
+    pub(super) fn of_this_kind(&self) -> String {
+        match self {
+            Self::Refused { what } => format!(
+                "the kernel refused to {what} (EPERM) after it had taken others: it is hardened or locked down against \
+                 these, or a policy forbids it"
+            ),
+            other => other.to_string(),
+        }
+    }
+
     /// From a failed load or attach.
     pub(super) fn from_aya(what: &'static str, ring_size: u32, error: impl Into<EbpfError>) -> Self {
         let error = error.into();

@@ -20,9 +20,14 @@ impl Switch {
         Some(Self { was_off: is_off(&file).ok()?, file })
     }
 
+    /// Whether it was off when it was read last.
+    pub(super) const fn is_off(&self) -> bool {
+        self.was_off
+    }
+
     /// Why a program at a function would never run.
     pub(super) fn refusal() -> Option<String> {
-        Self::open()?.was_off.then(|| {
+        Self::open()?.is_off().then(|| {
             "kernel.ftrace_enabled is 0, so that the kernel calls no program at a function; to allow it: \
              sudo sysctl kernel.ftrace_enabled=1"
                 .to_owned()

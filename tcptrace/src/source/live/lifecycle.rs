@@ -105,6 +105,9 @@ const FUNCTIONS: [Typed; 7] = [
 
 const HASHDANCE: &str = "tw_hashdance";
 
+/// What the timers of time-wait and request sockets call, by which they are known.
+pub(super) const TIMER_HANDLERS: [&str; 2] = ["tw_timer_handler", "reqsk_timer_handler"];
+
 /// The programs of a way, by their names in the object.
 pub(super) fn names_of(way: Way) -> Vec<&'static str> {
     match way {
@@ -139,7 +142,7 @@ impl Ladder {
             }
             Err(problem) => Some(problem.to_string()),
         };
-        let no_timers = match kallsyms::addresses_of(["tw_timer_handler", "reqsk_timer_handler"]) {
+        let no_timers = match kallsyms::addresses_of(TIMER_HANDLERS) {
             Ok([time_wait, request]) => {
                 globals.addresses = vec![("TW_TIMER_HANDLER", time_wait), ("REQSK_TIMER_HANDLER", request)];
                 None
@@ -183,7 +186,7 @@ impl Ladder {
             let links: Result<Vec<Link>, _> = programs.iter().map(|typed| typed.attach(ebpf)).collect();
             match links {
                 Ok(links) => return Ok((Lifecycle { way, reasons: self.reasons }, links)),
-                Err(error) => self.give_up(error.to_string()),
+                Err(error) => self.give_up(error.of_this_kind()),
             }
             self.load(ebpf, btf, self.has_cookies);
         }
@@ -220,6 +223,6 @@ impl Ladder {
             return Err(reason);
         }
         let mut programs = self.programs(way).into_iter();
-        programs.try_for_each(|typed| typed.load(ebpf, btf)).map_err(|error| error.to_string())
+        programs.try_for_each(|typed| typed.load(ebpf, btf)).map_err(|error| error.of_this_kind())
     }
 }

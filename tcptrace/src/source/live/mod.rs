@@ -5,8 +5,10 @@ mod error;
 mod filter;
 pub(crate) mod format;
 mod ftrace;
+mod host;
 pub(crate) mod kallsyms;
 mod lifecycle;
+mod lockdown;
 mod misses;
 mod object;
 mod offsets;
@@ -22,8 +24,12 @@ pub use self::{
     error::{BtfProblem, OpenError},
     filter::{CgroupPlace, KernelFilter},
     format::FormatError,
+    host::Host,
     lifecycle::{Lifecycle, LifecycleChoice, Way},
+    object::Extras,
+    privileges::Privilege,
     ring::Live,
+    tracefs::Tracefs,
 };
 
 use crate::model::Filter;

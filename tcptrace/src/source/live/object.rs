@@ -45,6 +45,17 @@ const RESETS_CLASSIC: [(&str, &str, &str); 2] = [
 const LOG_OFF: u8 = 0;
 const LOG_DEBUG: u8 = 4;
 
+/// What makes causes, ends and filters more exact where the kernel has it, each with the reason where it is not seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extras {
+    /// That we send a reset: `tcp:tcp_send_reset`.
+    pub resets: Result<(), String>,
+    /// That a closed socket is let go by the last descriptor: `tcp:tcp_destroy_sock`.
+    pub destruction: Result<(), String>,
+    /// That a process makes another one: `sched:sched_process_fork`. `None` where no filter asks for processes.
+    pub forks: Option<Result<(), String>>,
+}
+
 /// The kernel half, loaded.
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
@@ -52,10 +63,7 @@ pub(super) struct Attached {
     pub(super) hook: Hook,
     pub(super) lifecycle: Lifecycle,
     pub(super) accepts: Accepts,
-    /// Whether `tcp:tcp_send_reset` is seen.
-    pub(super) sees_resets: bool,
-    /// Whether `tcp:tcp_destroy_sock` is seen.
-    pub(super) sees_destruction: bool,
+    pub(super) extras: Extras,
     /// Whether whose sockets are asked for is decided in the kernel half.
     pub(super) decides_owners: bool,
 }
@@ -82,7 +90,7 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     let mut globals = Globals { offsets: types.for_states()?, ..Globals::default() };
     let mut ladder = Ladder::new(settings.lifecycle, &types, &mut globals);
     let mut accepts = AcceptLadder::new(settings.accept, &types, &mut globals);
-    let has_resets = types.for_resets().map(|offsets| globals.offsets.extend(offsets)).is_ok();
+    let for_resets = types.for_resets().map(|offsets| globals.offsets.extend(offsets));
     globals.reset_reasons = types.reset_reasons();
     let btf = Btf::from_sys_fs().map_err(|error| {
         let source = btf_rs::Error::Format(error.to_string());
@@ -112,9 +120,15 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     // Loading takes long, attaching does not: what happens between the two is seen by some of the programs only.
     ladder.load(&mut ebpf, &btf, globals.cookie);
     accepts.load(&mut ebpf, &btf, globals.cookie);
-    let sees_resets = has_resets && load_optional(&mut ebpf, RESETS, &btf);
-    let follows_forks = settings.filter.processes.is_some() && load_optional(&mut ebpf, FORKS, &btf);
-    let sees_destruction = globals.cookie && load_optional(&mut ebpf, DESTRUCTION, &btf);
+    let has_cookies =
+        if globals.cookie { Ok(()) } else { Err("it needs socket cookies (Linux 5.12)".to_owned()) };
+    let extras = Extras {
+        resets: for_resets
+            .map_err(|problem| problem.to_string())
+            .and_then(|()| load_optional(&mut ebpf, RESETS, &btf)),
+        forks: settings.filter.processes.as_ref().map(|_| load_optional(&mut ebpf, FORKS, &btf)),
+        destruction: has_cookies.and_then(|()| load_optional(&mut ebpf, DESTRUCTION, &btf)),
+    };
 
     // In this order: each of them reports what those before it have not taken.
     let observers = observers();
@@ -123,11 +137,11 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     // Detached in the opposite order, so that a backup never works alone.
     links.reverse();
     // Before anything else: a child must be known before it does anything.
-    if follows_forks {
+    if matches!(extras.forks, Some(Ok(()))) {
         links.push(FORKS.attach(&mut ebpf)?);
     }
-    for (is_wanted, program) in [(sees_resets, RESETS), (sees_destruction, DESTRUCTION)] {
-        if is_wanted {
+    for (loaded, program) in [(&extras.resets, RESETS), (&extras.destruction, DESTRUCTION)] {
+        if loaded.is_ok() {
             links.push(program.attach(&mut ebpf)?);
         }
     }
@@ -138,7 +152,7 @@ fn attach_btf(settings: &Settings) -> Result<Attached, OpenError> {
     links.extend(more);
     let hook = Hook::Btf { cookie: globals.cookie };
     let decides_owners = globals.cookie && globals.cgroup == settings.cgroup.is_some();
-    Ok(Attached { ebpf, links, hook, lifecycle, accepts, sees_resets, sees_destruction, decides_owners })
+    Ok(Attached { ebpf, links, hook, lifecycle, accepts, extras, decides_owners })
 }
 
 fn load_states(settings: &Settings, globals: &Globals, btf: &Btf) -> Result<Ebpf, OpenError> {
@@ -153,13 +167,12 @@ fn observers() -> &'static [Typed] {
     if release::is_at_least(7, 0) { &ALL } else { &ALL[..2] }
 }
 
-/// Loads what makes causes and ends more exact where the kernel has it. Returns whether it does.
-fn load_optional(ebpf: &mut Ebpf, wanted: Typed, btf: &Btf) -> bool {
-    let loaded = wanted.load(ebpf, btf);
-    if let Err(error) = &loaded {
+/// Loads what makes causes and ends more exact where the kernel has it.
+fn load_optional(ebpf: &mut Ebpf, wanted: Typed, btf: &Btf) -> Result<(), String> {
+    wanted.load(ebpf, btf).map_err(|error| {
         tracing::info!("{} is not seen: {error}", wanted.target);
-    }
-    loaded.is_ok()
+        error.of_this_kind()
+    })
 }
 
 fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
@@ -187,11 +200,15 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
         RESETS_CLASSIC.iter().map(attach).collect()
     };
     // Both or none: one alone would make the other's resets look like something else.
-    let sees_resets = reset_offsets.len() == RESETS_CLASSIC.len()
-        && resets()
+    let resets = if reset_offsets.len() == RESETS_CLASSIC.len() {
+        resets()
             .map(|more| links.extend(more))
             .inspect_err(|error| tracing::info!("resets are not seen: {error}"))
-            .is_ok();
+            .map_err(|error| error.of_this_kind())
+    } else {
+        Err("this kernel's tracepoints tcp:tcp_send_reset and tcp:tcp_receive_reset are not understood"
+            .to_owned())
+    };
     let needs_btf = |way| (way, "it needs BTF".to_owned());
     let lifecycle =
         Lifecycle { way: Way::Off, reasons: [Way::Fentry, Way::Timer, Way::Sample].map(needs_btf).into() };
@@ -209,8 +226,11 @@ fn attach_classic(settings: &Settings) -> Result<Attached, OpenError> {
         hook: Hook::Classic,
         lifecycle,
         accepts,
-        sees_resets,
-        sees_destruction: false,
+        extras: Extras {
+            resets,
+            destruction: Err("it needs BTF".to_owned()),
+            forks: settings.filter.processes.as_ref().map(|_| Err("it needs BTF".to_owned())),
+        },
         decides_owners: false,
     })
 }

@@ -11,6 +11,42 @@ const NEEDED: [(Capability, &str); 2] = [
     (Capability::CAP_PERFMON, "to attach to kernel tracepoints and read kernel memory"),
 ];
 
+/// The same for those that tracing can be without.
+const USEFUL: [(Capability, &str); 5] = [
+    (Capability::CAP_SYSLOG, "to know the timers of time-wait and half-open sockets by /proc/kallsyms"),
+    (Capability::CAP_SYS_ADMIN, "to read the sockets of other network namespaces, and to mount tracefs"),
+    (Capability::CAP_SYS_PTRACE, "to find the network namespaces and the sockets of other users' processes"),
+    (Capability::CAP_DAC_READ_SEARCH, "to look into /proc/PID/fd of other users' processes"),
+    (Capability::CAP_SYS_NICE, "to let the thread that reads the ring go before others"),
+];
+
+/// A capability that is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privilege {
+    /// `CAP_BPF`
+    pub capability: Capability,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// Without it there is no tracing.
+    pub is_needed: bool,
+    /// Whether the calling thread has it, or one that stands for it.
+    pub is_there: bool,
+}
+
+/// All that are of use, the needed ones first.
+pub(super) fn all() -> Result<Vec<Privilege>, CapsError> {
+    let effective = caps::read(None, CapSet::Effective)?;
+    let has = |capability| effective.contains(&capability);
+    let privilege = |(capability, purpose), is_needed| Privilege {
+        capability,
+        purpose,
+        is_needed,
+        is_there: has(capability) || is_needed && has(Capability::CAP_SYS_ADMIN),
+    };
+    let needed = NEEDED.into_iter().map(|one| privilege(one, true));
+    Ok(needed.chain(USEFUL.into_iter().map(|one| privilege(one, false))).collect())
+}
+
 /// Checks that the needed capabilities are effective. `CAP_SYS_ADMIN` stands for both.
 pub(super) fn check() -> Result<(), OpenError> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);

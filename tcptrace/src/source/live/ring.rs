@@ -15,7 +15,7 @@ use super::{
     error::OpenError,
     ftrace::Switch,
     misses::{Misses, Settling},
-    object::{self, Attached},
+    object::{self, Attached, Extras},
     privileges,
     programs::Link,
 };
@@ -53,8 +53,7 @@ pub struct Live {
     switch: Option<Switch>,
     /// What these said last.
     timer_missed: u64,
-    sees_resets: bool,
-    sees_destruction: bool,
+    extras: Extras,
     decides_owners: bool,
     /// Lost in the full ring, as far as it was reported.
     lost_before: u64,
@@ -75,16 +74,8 @@ impl Live {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         privileges::check()?;
         privileges::raise_memlock();
-        let Attached {
-            mut ebpf,
-            links,
-            hook,
-            lifecycle,
-            accepts,
-            sees_resets,
-            sees_destruction,
-            decides_owners,
-        } = object::attach(settings)?;
+        let Attached { mut ebpf, links, hook, lifecycle, accepts, extras, decides_owners } =
+            object::attach(settings)?;
         let timer_misses = object::lifecycle_misses(&ebpf, lifecycle.way);
         let uses_functions = lifecycle.way == Way::Fentry || accepts.way == AcceptWay::Fexit;
         let switch = if uses_functions { Switch::open() } else { None };
@@ -118,8 +109,7 @@ impl Live {
             timer_misses,
             switch,
             timer_missed: 0,
-            sees_resets,
-            sees_destruction,
+            extras,
             decides_owners,
             lost_before: 0,
             tick_ns: clock::tick_ns(),
@@ -144,14 +134,14 @@ impl Live {
         &self.accepts
     }
 
-    /// Whether it is reported that we send a reset, and why.
-    pub const fn sees_resets(&self) -> bool {
-        self.sees_resets
+    /// What is reported besides.
+    pub const fn extras(&self) -> &Extras {
+        &self.extras
     }
 
-    /// Whether it is reported that a closed socket is let go by the last descriptor.
-    pub const fn sees_destruction(&self) -> bool {
-        self.sees_destruction
+    /// Whether the kernel counts the runs of our programs that it skips (Linux 5.12).
+    pub const fn counts_skipped_runs(&self) -> bool {
+        self.misses.is_some()
     }
 
     /// Whether nothing is reported any more of a connection whose owner is known and not asked for.
