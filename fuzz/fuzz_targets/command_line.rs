@@ -65,6 +65,7 @@ fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, clap::Error> {
             let (filter, places) = (snapshot.filter, snapshot.places);
             return Ok(Asked { command: "snapshot", filter, places, bounds: None });
         }
+        Command::Doctor(typed) => ("doctor", typed.meaning(cli.verbose).session),
     };
     let bounds = Some((session.settings.ring_size, session.limits));
     Ok(Asked { command, filter: session.settings.filter, places: session.places, bounds })

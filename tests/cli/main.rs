@@ -27,6 +27,7 @@ fn help_is_as_reviewed() -> Result {
         ("watch_short", &["watch", "-h"]),
         ("hist_short", &["hist", "-h"]),
         ("snapshot", &["snapshot", "--help"]),
+        ("doctor", &["doctor", "--help"]),
     ] {
         let output = tcptrace(args)?;
         assert_eq!(output.status.code(), Some(0), "{name}");
@@ -62,6 +63,8 @@ fn a_bad_value_is_one_line_with_flag_value_and_what_is_accepted() -> Result {
         (&["hist", "--max-entries", "0"], "--max-entries", "0", "from 1"),
         (&["snapshot", "--by", "colour"], "--by", "colour", "cgroup"),
         (&["watch", "--color", "red"], "--color", "red", "never"),
+        (&["doctor", "-o", "csv"], "--output", "csv", "json"),
+        (&["doctor", "--lifecycle", "kprobe"], "--lifecycle", "kprobe", "fentry"),
         (&["watch", "--lport", "\u{1b}[31m"], "--lport", "\\x1b[31m", "80,443,8000-8100"),
         // From right to left, which would turn the rest of the line round.
         (&["watch", "--lport", "\u{202e}1-2"], "--lport", "\\u{202e}1-2", "80,443,8000-8100"),

@@ -5,6 +5,7 @@
 mod capture;
 mod closes;
 mod differential;
+mod doctor;
 mod expect;
 mod faults;
 mod filters;
@@ -139,6 +140,12 @@ const TESTS: &[(&str, Test)] = &[
     ("snapshot::queues", snapshot::queues),
     ("snapshot::without_root", snapshot::without_root),
     ("snapshot::a_hundred_thousand", snapshot::a_hundred_thousand),
+    ("doctor::agrees_with_watch", doctor::agrees_with_watch),
+    ("doctor::every_way", doctor::every_way),
+    ("doctor::without_privileges", doctor::without_privileges),
+    ("doctor::two_capabilities", doctor::two_capabilities),
+    ("doctor::no_btf_and_no_tracefs", doctor::no_btf_and_no_tracefs),
+    ("doctor::no_loopback", doctor::no_loopback),
     ("load::fifty_thousand_connections_lose_nothing", load::fifty_thousand_connections_lose_nothing),
     ("load::four_kib_ring_counts_its_losses", load::four_kib_ring_counts_its_losses),
 ];

@@ -69,13 +69,29 @@ pub(crate) fn two_capabilities_are_enough() -> Result<()> {
     Ok(())
 }
 
+/// Hides the kernel's types.
+pub(crate) const NO_BTF: &str = "mount -t tmpfs none /sys/kernel/btf";
+
+/// Takes tracefs away.
+pub(crate) const NO_TRACEFS: &str =
+    "umount --lazy /sys/kernel/tracing 2>/dev/null; umount --lazy /sys/kernel/debug 2>/dev/null";
+
 /// `tcptrace watch ARGS` for a moment, in a mount namespace that `prepare` changed.
 fn in_changed_mounts(prepare: &str, bounding: &str, args: &str) -> Result<Output> {
+    run_in_changed_mounts(prepare, bounding, &format!("watch -v --duration 200ms {args}"), "")
+}
+
+/// `tcptrace COMMAND`, and then a script, in a mount namespace that `prepare` changed; it ends as tcptrace did.
+pub(crate) fn run_in_changed_mounts(
+    prepare: &str,
+    bounding: &str,
+    command: &str,
+    then: &str,
+) -> Result<Output> {
+    let tcptrace = format!("setpriv --inh-caps=-all --bounding-set {bounding} \"$0\" {command}");
     Command::new("unshare")
         .args(["--mount", "sh", "-c"])
-        .arg(format!(
-            "{prepare}; exec setpriv --inh-caps=-all --bounding-set {bounding} \"$0\" watch -v --duration 200ms {args}"
-        ))
+        .arg(format!("{prepare}; {tcptrace}; code=$?; {then}\nexit $code"))
         .arg(program())
         .stdin(Stdio::null())
         .output()
@@ -84,13 +100,12 @@ fn in_changed_mounts(prepare: &str, bounding: &str, args: &str) -> Result<Output
 
 /// Without BTF: the classic tracepoint, and what that costs is said. Forced to BTF: an error that says what to do.
 pub(crate) fn no_btf_falls_back() -> Result<()> {
-    let hide = "mount -t tmpfs none /sys/kernel/btf";
-    let output = in_changed_mounts(hide, "+all", "-o json")?;
+    let output = in_changed_mounts(NO_BTF, "+all", "-o json")?;
     let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
     ensure!(output.status.success() && stdout.contains("\"hook\":\"classic\""), "{stdout}{stderr}");
     ensure!(stderr.contains("no BTF") && stderr.contains("cookie, netns, uid"), "{stderr}");
 
-    let output = in_changed_mounts(hide, "+all", "--hook btf")?;
+    let output = in_changed_mounts(NO_BTF, "+all", "--hook btf")?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(2) && stderr.lines().count() == 1, "{stderr}");
     ensure!(
@@ -102,12 +117,11 @@ pub(crate) fn no_btf_falls_back() -> Result<()> {
 
 /// tracefs that is not mounted is mounted; where that is not allowed, the command that does it is named.
 pub(crate) fn no_tracefs_is_mounted_or_said() -> Result<()> {
-    let hide = "umount --lazy /sys/kernel/tracing 2>/dev/null; umount --lazy /sys/kernel/debug 2>/dev/null";
-    let output = in_changed_mounts(hide, "+all", "--hook classic")?;
+    let output = in_changed_mounts(NO_TRACEFS, "+all", "--hook classic")?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.success() && stderr.contains("mounted tracefs at /sys/kernel/tracing"), "{stderr}");
 
-    let output = in_changed_mounts(hide, "-all,+bpf,+perfmon", "--hook classic")?;
+    let output = in_changed_mounts(NO_TRACEFS, "-all,+bpf,+perfmon", "--hook classic")?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(2) && stderr.lines().count() == 1, "{stderr}");
     ensure!(stderr.contains("sudo mount -t tracefs tracefs /sys/kernel/tracing"), "{stderr}");

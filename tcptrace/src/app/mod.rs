@@ -1,5 +1,6 @@
 //! Wires source, model and output; signals and exit codes.
 
+mod doctor;
 mod earlier;
 mod hist;
 mod launch;
@@ -50,11 +51,13 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    start_log(cli.verbose);
+    // What a doctor would warn of is in its report.
+    start_log(cli.verbose, matches!(cli.command, Command::Doctor(_)));
     let result = match cli.command {
         Command::Watch(args) => watch::run(&args.meaning(cli.verbose)),
         Command::Hist(args) => hist::run(&args.meaning(cli.verbose)),
         Command::Snapshot(args) => snapshot::run(&args.meaning()),
+        Command::Doctor(args) => doctor::run(&args.meaning(cli.verbose)),
     };
     match result {
         Ok(code) => code,
@@ -66,9 +69,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Diagnostics go to standard error: warnings always, `-v` and `-vv` more.
-fn start_log(verbose: u8) {
+/// Diagnostics go to standard error: warnings, unless something else tells them, `-v` and `-vv` more.
+fn start_log(verbose: u8, tells_warnings: bool) {
     let level = match verbose {
+        0 if tells_warnings => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,

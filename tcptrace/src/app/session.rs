@@ -3,7 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Interval, MissedTickBehavior},
+};
 
 use super::{
     launch::Launch,
@@ -54,14 +57,37 @@ pub(super) struct Intervals {
 
 /// Runs it on one thread, so that dropped capabilities are dropped for all of the process.
 pub(super) fn run(session: &Session, sink: Box<dyn Sink>, intervals: Option<Intervals>) -> Result<Ended> {
+    start(session, sink, intervals, None)
+}
+
+/// The same, until somebody says, by sending or by dropping the other end, that there is `enough`.
+pub(super) fn run_until(
+    session: &Session,
+    sink: Box<dyn Sink>,
+    enough: oneshot::Receiver<()>,
+) -> Result<Ended> {
+    start(session, sink, None, Some(enough))
+}
+
+fn start(
+    session: &Session,
+    sink: Box<dyn Sink>,
+    intervals: Option<Intervals>,
+    enough: Option<oneshot::Receiver<()>>,
+) -> Result<Ended> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(trace(session, sink, intervals))
+        .block_on(trace(session, sink, intervals, enough))
 }
 
-async fn trace(session: &Session, sink: Box<dyn Sink>, intervals: Option<Intervals>) -> Result<Ended> {
+async fn trace(
+    session: &Session,
+    sink: Box<dyn Sink>,
+    intervals: Option<Intervals>,
+    enough: Option<oneshot::Receiver<()>>,
+) -> Result<Ended> {
     let mut stop = Stop::prepare().context("cannot catch signals")?;
     let mut cgroups = Cgroups::new();
     let (filter, cgroup) = filter(session, &mut cgroups)?;
@@ -71,6 +97,7 @@ async fn trace(session: &Session, sink: Box<dyn Sink>, intervals: Option<Interva
     let symbols = session.settings.stacks.then(SymbolThread::start).transpose()?;
     let mut live = Live::open(&settings)?;
     stop.after(session.duration);
+    stop.when(enough);
     let mut pipeline = Pipeline::begin(live.started(), session.limits, filter, sink, WallClock::read())
         .context(UNWRITABLE)?;
     pipeline.set_naming(Box::new(HostNames::new(cgroups)));

@@ -1,4 +1,5 @@
-//! When to stop: a signal, the end of `--duration`, or a reader of our output that went away.
+//! When to stop: a signal, the end of `--duration`, whoever started us has seen enough, or a reader of our output that went
+//! away.
 
 use std::{
     io,
@@ -11,6 +12,7 @@ use signal_hook::flag;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     time::Instant,
 };
 
@@ -23,6 +25,8 @@ pub(super) enum Reason {
     Signal,
     /// `--duration` is over.
     Duration,
+    /// Whoever started us has seen enough.
+    Enough,
     /// Nobody reads standard output any more.
     OutputClosed,
 }
@@ -33,6 +37,7 @@ pub(super) struct Stop {
     terminate: Signal,
     hang_up: Signal,
     until: Option<Instant>,
+    enough: Option<oneshot::Receiver<()>>,
     output: Option<AsyncFd<OwnedFd>>,
 }
 
@@ -51,6 +56,7 @@ impl Stop {
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
             until: None,
+            enough: None,
             // A file or /dev/null cannot be polled and is never closed from outside.
             output: io::stdout()
                 .as_fd()
@@ -63,6 +69,11 @@ impl Stop {
     /// `--duration` begins now.
     pub(super) fn after(&mut self, duration: Option<Duration>) {
         self.until = duration.and_then(|duration| Instant::now().checked_add(duration));
+    }
+
+    /// Whoever holds the other end says, or drops it, when there is enough.
+    pub(super) fn when(&mut self, enough: Option<oneshot::Receiver<()>>) {
+        self.enough = enough;
     }
 
     /// The end is near, unless it is nearer.
@@ -79,6 +90,12 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
+        let is_enough = async {
+            match &mut self.enough {
+                Some(enough) => drop(enough.await),
+                None => std::future::pending().await,
+            }
+        };
         let output_is_closed = async {
             if let Some(output) = &self.output
                 && output.ready(Interest::ERROR).await.is_ok()
@@ -92,6 +109,7 @@ impl Stop {
             _ = self.terminate.recv() => Reason::Signal,
             _ = self.hang_up.recv() => Reason::Signal,
             () = duration_is_over => Reason::Duration,
+            () = is_enough => Reason::Enough,
             () = output_is_closed => Reason::OutputClosed,
         }
     }

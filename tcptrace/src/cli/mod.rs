@@ -1,6 +1,7 @@
 //! The command line: what was typed ([`Cli`] and the types below it, by clap), and what it means
 //! ([`Watch`] and the types of the other layers). No input or output here.
 
+mod doctor;
 mod error;
 mod hist;
 mod selection;
@@ -12,6 +13,7 @@ mod watch;
 use clap::{ArgAction, Parser, Subcommand};
 
 pub use self::{
+    doctor::{DoctorArgs, DoctorCommand, DoctorFormat},
     error::one_line,
     hist::{DiagramFormat, HistArgs, HistCommand, HistFormat},
     selection::Places,
@@ -63,4 +65,12 @@ pub enum Command {
     /// time that one is in TIME_WAIT, IDLE the longest time without data, ACCEPT QUEUE the fullest one and its limit.
     #[command(args_override_self = true)]
     Snapshot(SnapshotArgs),
+    /// What this kernel and these privileges allow, which of the kernel's ways `watch` will use, and a test of every field
+    ///
+    /// Loads and attaches each of the ways in turn, as `watch` would, and lets go of it; for those that do not work it says why,
+    /// and what they would take. Then it traces one loopback connection of its own, and compares every field with what it did
+    /// itself. Leaves nothing behind but the TIME_WAIT of that connection. Give it the flags that `watch` will get. Exit code 0
+    /// when `watch` will work, else 2, with the reasons.
+    #[command(args_override_self = true)]
+    Doctor(DoctorArgs),
 }

@@ -9,7 +9,7 @@ use super::{
     values,
 };
 use crate::{
-    model::Limits,
+    model::{Filter, Limits},
     source::live::{AcceptChoice, HookChoice, LifecycleChoice, Settings},
 };
 
@@ -39,6 +39,17 @@ pub(super) struct TracingArgs {
         help_heading = "Tracing"
     )]
     audit: Option<Duration>,
+    #[command(flatten)]
+    ways: WayArgs,
+    /// Start this command, show only its connections and those of its children, and end with it, with its exit code; its
+    /// standard output goes to standard error
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "pid")]
+    command: Vec<OsString>,
+}
+
+/// Which of the kernel's ways to use.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct WayArgs {
     /// How to hook into the kernel; `classic` needs no BTF and knows fewer fields
     #[arg(long, value_enum, default_value_t, help_heading = "Tracing")]
     hook: HookArg,
@@ -48,10 +59,6 @@ pub(super) struct TracingArgs {
     /// How to learn who accepts a connection
     #[arg(long, value_enum, default_value_t, value_name = "WAY", help_heading = "Tracing")]
     accept: AcceptArg,
-    /// Start this command, show only its connections and those of its children, and end with it, with its exit code; its
-    /// standard output goes to standard error
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "pid")]
-    command: Vec<OsString>,
 }
 
 /// `--accept`
@@ -124,31 +131,43 @@ impl TracingArgs {
             audit: self.audit,
             command: self.command,
             settings: Settings {
-                hook: match self.hook {
-                    HookArg::Auto => HookChoice::Auto,
-                    HookArg::Btf => HookChoice::Btf,
-                    HookArg::Classic => HookChoice::Classic,
-                },
-                ring_size: self.ring_size,
-                lifecycle: match self.lifecycle {
-                    LifecycleArg::Auto => LifecycleChoice::Auto,
-                    LifecycleArg::Fentry => LifecycleChoice::Fentry,
-                    LifecycleArg::Timer => LifecycleChoice::Timer,
-                    LifecycleArg::Sample => LifecycleChoice::Sample,
-                    LifecycleArg::Off => LifecycleChoice::Off,
-                },
-                accept: match self.accept {
-                    AcceptArg::Auto => AcceptChoice::Auto,
-                    AcceptArg::Fexit => AcceptChoice::Fexit,
-                    AcceptArg::Syscall => AcceptChoice::Syscall,
-                    AcceptArg::Off => AcceptChoice::Off,
-                },
                 filter,
-                cgroup: None,
-                stacks: false,
                 mptcp: self.mptcp,
                 kernel_log: verbose >= 2,
+                ..self.ways.meaning(self.ring_size)
             },
+        }
+    }
+}
+
+impl WayArgs {
+    /// What it means: everything is asked for, and nothing besides.
+    pub(super) fn meaning(self, ring_size: u32) -> Settings {
+        Settings {
+            hook: match self.hook {
+                HookArg::Auto => HookChoice::Auto,
+                HookArg::Btf => HookChoice::Btf,
+                HookArg::Classic => HookChoice::Classic,
+            },
+            ring_size,
+            lifecycle: match self.lifecycle {
+                LifecycleArg::Auto => LifecycleChoice::Auto,
+                LifecycleArg::Fentry => LifecycleChoice::Fentry,
+                LifecycleArg::Timer => LifecycleChoice::Timer,
+                LifecycleArg::Sample => LifecycleChoice::Sample,
+                LifecycleArg::Off => LifecycleChoice::Off,
+            },
+            accept: match self.accept {
+                AcceptArg::Auto => AcceptChoice::Auto,
+                AcceptArg::Fexit => AcceptChoice::Fexit,
+                AcceptArg::Syscall => AcceptChoice::Syscall,
+                AcceptArg::Off => AcceptChoice::Off,
+            },
+            filter: Filter::default(),
+            cgroup: None,
+            stacks: false,
+            mptcp: false,
+            kernel_log: false,
         }
     }
 }

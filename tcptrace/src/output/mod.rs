@@ -3,6 +3,7 @@
 mod compared;
 mod csv;
 pub mod diagram;
+pub mod doctor;
 pub mod escape;
 pub mod hist;
 mod json;
