@@ -88,7 +88,8 @@ fn capabilities(host: &Host) -> Vec<Check> {
     let all = Check { todo, ..check("capabilities", verdict, found) };
     let missing = missing.into_iter().map(|Privilege { capability, purpose, is_needed, .. }| {
         let verdict = if *is_needed { Verdict::Fail } else { Verdict::Note };
-        check(&capability.to_string(), verdict, format!("missing; it is {purpose}"))
+        let of_use = if *is_needed { "needed" } else { "of use" };
+        check(&capability.to_string(), verdict, format!("missing; {of_use} {purpose}"))
     });
     std::iter::once(all).chain(missing).collect()
 }
@@ -97,7 +98,7 @@ fn btf(host: &Host, trials: &Trials) -> Check {
     match &host.btf {
         Ok(members) => {
             let path = Host::BTF;
-            ok("BTF", format!("{path} has all of the {members} members that are read at a change of state"))
+            ok("BTF", format!("{path} has the {members} members that are read at a change of state"))
         }
         Err(problem) => Check {
             todo: Some(
@@ -149,11 +150,13 @@ fn lockdown(host: &Host, trials: &Trials) -> Check {
 fn ring_buffer(trials: &Trials) -> Check {
     const NAME: &str = "ring buffer";
     match &trials.asked {
-        Ok(_) => ok(NAME, format!("{} can be had (--ring-size)", size(trials.ring_size))),
+        _ if trials.extras.is_some() => {
+            ok(NAME, format!("{} can be had (--ring-size)", size(trials.ring_size)))
+        }
         Err(refusal) if matches!(refusal.obstacle, Obstacle::Ring | Obstacle::TooOld) => {
             check(NAME, Verdict::Fail, &refusal.text)
         }
-        Err(_) => Check { found: None, ..check(NAME, Verdict::Unknown, "") },
+        _ => Check { found: None, ..check(NAME, Verdict::Unknown, "") },
     }
 }
 

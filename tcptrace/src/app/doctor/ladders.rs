@@ -150,6 +150,7 @@ fn functions(host: &Host) -> String {
 
 /// One that is there or not.
 fn optional(
+    trials: &Trials,
     name: &'static str,
     about: &'static str,
     hook: &'static str,
@@ -157,14 +158,16 @@ fn optional(
     tried: &Tried,
     needs: &str,
 ) -> Ladder {
-    let is_used = matches!(tried, Some(Ok(())));
-    let used = tried.as_ref().map(|_| if is_used { hook } else { "off" });
+    let is_used = trials.asked.is_ok() && matches!(tried, Some(Ok(())));
+    let is_known = trials.asked.is_ok() && tried.is_some();
+    let used = is_known.then_some(if is_used { hook } else { "off" });
     Ladder { name, about, used, steps: vec![step(hook, is_used, tried, what, || needs.to_owned())] }
 }
 
 fn resets(trials: &Trials) -> Ladder {
-    let tried = trials.asked.as_ref().ok().map(|working| working.extras.resets.clone());
+    let tried = trials.extras.as_ref().map(|extras| extras.resets.clone());
     optional(
+        trials,
         "resets",
         "resets that we send",
         "tcp_send_reset",
@@ -175,8 +178,9 @@ fn resets(trials: &Trials) -> Ladder {
 }
 
 fn held(trials: &Trials) -> Ladder {
-    let tried = trials.asked.as_ref().ok().map(|working| working.extras.destruction.clone());
+    let tried = trials.extras.as_ref().map(|extras| extras.destruction.clone());
     optional(
+        trials,
         "held",
         "closed sockets that are held",
         "tcp_destroy_sock",
@@ -188,6 +192,7 @@ fn held(trials: &Trials) -> Ladder {
 
 fn forks(trials: &Trials) -> Ladder {
     optional(
+        trials,
         "children",
         "children of processes (-p)",
         "sched_process_fork",

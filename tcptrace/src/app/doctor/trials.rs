@@ -67,6 +67,8 @@ pub(super) struct Trials {
     pub(super) has_cookies: Option<bool>,
     pub(super) lifecycles: [(Way, Tried); 3],
     pub(super) accepts: [(AcceptWay, Tried); 2],
+    /// What the first trial that the kernel has taken tells besides.
+    pub(super) extras: Option<Extras>,
     /// Of the processes that are asked for, their children.
     pub(super) forks: Tried,
 }
@@ -86,6 +88,7 @@ impl Trials {
         let working = asked.as_ref().ok();
 
         let mut has_cookies = None;
+        let mut extras = working.map(|working| working.extras.clone());
         let hooks = [HookChoice::Btf, HookChoice::Classic].map(|hook| {
             let tried = match working {
                 Some(working) if is_of(working.hook, hook) => Some(Ok(working.clone())),
@@ -93,6 +96,9 @@ impl Trials {
             };
             if let Some(Ok(Working { hook: Hook::Btf { cookie }, .. })) = &tried {
                 has_cookies = Some(*cookie);
+            }
+            if let Some(Ok(working)) = &tried {
+                extras.get_or_insert_with(|| working.extras.clone());
             }
             (hook, without_gain(tried))
         });
@@ -114,7 +120,7 @@ impl Trials {
             Some(Ok(working)) => working.extras.forks,
             _ => None,
         };
-        Self { ring_size: settings.ring_size, asked, hooks, has_cookies, lifecycles, accepts, forks }
+        Self { ring_size: settings.ring_size, asked, hooks, has_cookies, lifecycles, accepts, extras, forks }
     }
 }
 

@@ -120,7 +120,10 @@ fn write_self_test(out: &mut impl Write, test: &SelfTest, paint: Paint) -> io::R
     reasons.dedup();
     for reason in reasons {
         let of_reason = not_known.iter().filter(|field| field.why.as_deref().unwrap_or("-") == reason);
-        let names: Vec<String> = of_reason.map(|field| format!("{} {}", field.of, field.name)).collect();
+        // Most often it is the same of all three sockets.
+        let mut names: Vec<&str> = of_reason.map(|field| field.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
         paragraph(out, "  - ", 4, &format!("not compared, {reason}: {}", names.join(", ")))?;
     }
     Ok(())
