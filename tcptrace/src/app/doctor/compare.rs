@@ -20,7 +20,7 @@ use crate::{
         doctor::{Field, Outcome},
         escape,
     },
-    source::live::Hook,
+    source::live::{AcceptWay, Hook},
 };
 
 /// What the kernel does on its own after the last thing that we do may take so long.
@@ -45,6 +45,8 @@ pub(super) struct Knows {
     pub(super) cookies: bool,
     /// Each event of time-wait and half-open sockets.
     pub(super) minis: bool,
+    /// Who accepts.
+    pub(super) accepts: bool,
 }
 
 impl Knows {
@@ -53,6 +55,7 @@ impl Knows {
             typed: matches!(working.hook, Hook::Btf { .. }),
             cookies: matches!(working.hook, Hook::Btf { cookie: true }),
             minis: working.lifecycle.way.sees_events(),
+            accepts: !matches!(working.accepts.way, AcceptWay::Off),
         }
     }
 }
@@ -68,6 +71,9 @@ struct Side<'a> {
     cookies: Cookies,
     closed_by: Option<ClosedBy>,
     end_cause: Option<EndCause>,
+    /// The client was to become a time-wait socket, and the kernel had no room for one: it answers the server's FIN with a
+    /// reset then.
+    is_refused_time_wait: bool,
     /// States, and for how long it was in each, in nanoseconds.
     stays: Vec<(TcpState, Stay)>,
 }
@@ -161,7 +167,12 @@ pub(super) fn is_complete(deeds: &Deeds, knows: Knows, rows: &[Row]) -> bool {
 
 /// Every field of all three.
 pub(super) fn all(deeds: &Deeds, truth: &Truth, knows: Knows, rows: &[Row]) -> Vec<Field> {
-    let sides = [listener(deeds, rows), client(deeds, rows), server(deeds, rows)];
+    let mut sides = [listener(deeds, rows), client(deeds, rows), server(deeds, rows)];
+    let refused = |row: &&Row| row.observed.connection.end_cause == Some(EndCause::TwOverflow);
+    let is_refused = sides.iter().any(|side| side.rows.iter().any(refused));
+    for side in &mut sides {
+        side.is_refused_time_wait = is_refused;
+    }
     sides.iter().flat_map(|side| side.fields(deeds, truth, knows)).collect()
 }
 
@@ -176,6 +187,7 @@ fn listener<'a>(deeds: &Deeds, rows: &'a [Row]) -> Side<'a> {
         cookies: deeds.listener_cookies,
         closed_by: None,
         end_cause: None,
+        is_refused_time_wait: false,
         stays: vec![(Listen, Stay::between(deeds.listened, deeds.listener_closed))],
     }
 }
@@ -199,6 +211,7 @@ fn client<'a>(deeds: &Deeds, rows: &'a [Row]) -> Side<'a> {
         cookies: deeds.client_cookies,
         closed_by: Some(ClosedBy::Local),
         end_cause: None,
+        is_refused_time_wait: false,
         stays: vec![
             (SynSent, Stay::between(deeds.connected, deeds.connected).at_most()),
             (Established, Stay::between(deeds.connected, deeds.client_closed)),
@@ -219,6 +232,7 @@ fn server<'a>(deeds: &Deeds, rows: &'a [Row]) -> Side<'a> {
         cookies: deeds.server_cookies,
         closed_by: Some(ClosedBy::Remote),
         end_cause: Some(EndCause::Fin),
+        is_refused_time_wait: false,
         stays: vec![
             (SynRecv, Stay::between(deeds.connected, deeds.accepted).at_most()),
             (Established, Stay::between(deeds.accepted, deeds.end_seen)),
@@ -235,13 +249,14 @@ fn dwell_in(rows: &[&Row], state: TcpState) -> Option<Dwell> {
 impl Side<'_> {
     fn fields(&self, deeds: &Deeds, truth: &Truth, knows: Knows) -> Vec<Field> {
         let mut fields = vec![self.states(knows), self.times(deeds)];
-        if self.path.contains(&TimeWait) && (!knows.minis || self.made_no_time_wait()) {
+        if self.path.contains(&TimeWait) && (!knows.minis || self.is_refused_time_wait) {
             fields.push(self.not_known(TimeWait.name(), if knows.minis { BY_KERNEL } else { BY_STEP }));
         }
         fields.extend(self.stays.iter().map(|(state, stay)| self.stay(*state, *stay, knows)));
         fields.extend(self.addresses());
         fields.extend(self.identity(truth, knows));
         fields.extend(self.owner(truth, knows));
+        fields.extend(self.accepted(knows));
         fields.extend(self.ending(knows));
         fields
     }
@@ -305,7 +320,7 @@ impl Side<'_> {
     fn states(&self, knows: Knows) -> Field {
         let mut path = self.path;
         let mut rows = &self.rows[..];
-        if self.made_no_time_wait() || !knows.minis {
+        if self.is_refused_time_wait || !knows.minis {
             // What follows on FIN_WAIT2 is not told, or is another state.
             let until = |state| state == FinWait2;
             if let Some(end) = path.iter().position(|state| until(*state)) {
@@ -357,7 +372,7 @@ impl Side<'_> {
         if state == FinWait2 && !knows.minis {
             return self.not_known(name, BY_STEP);
         }
-        if state == FinWait2 && self.made_no_time_wait() {
+        if state == FinWait2 && self.is_refused_time_wait {
             return self.not_known(name, BY_KERNEL);
         }
         let expected = format!("{} to {}", stay.least, stay.most);
@@ -426,13 +441,35 @@ impl Side<'_> {
         ]
     }
 
+    /// Between accept and its own close a server's connection is no longer its listener's owner's.
+    fn accepted(&self, knows: Knows) -> Option<Field> {
+        const NAME: &str = "owner_is from accept on";
+        if !self.path.contains(&CloseWait) {
+            return None;
+        }
+        if !knows.accepts {
+            return Some(self.not_known(NAME, BY_STEP));
+        }
+        let row = self.rows.iter().find(|row| row.observed.transition.new == CloseWait);
+        let found = row.and_then(|row| Some(row.observed.owner?.is));
+        let outcome = match found {
+            Some(OwnerIs::Caller) => Outcome::Right,
+            Some(_) => Outcome::Wrong,
+            None => Outcome::Missing,
+        };
+        let found = found.map(|found| found.name().to_owned());
+        Some(self.field(NAME, outcome, OwnerIs::Caller.name().to_owned(), found))
+    }
+
     fn ending(&self, knows: Knows) -> Vec<Field> {
         let mut fields = Vec::new();
         if let Some(closed_by) = self.closed_by {
             let of = |row: &Row| Some(row.observed.connection.closed_by?.name());
             fields.push(self.known("closed_by", &closed_by.name(), of));
         }
-        if let Some(cause) = self.end_cause {
+        if self.end_cause.is_some() && self.is_refused_time_wait {
+            fields.push(self.not_known("end_cause", BY_KERNEL));
+        } else if let Some(cause) = self.end_cause {
             let of = |row: &Row| Some(row.observed.connection.end_cause?.name());
             fields.push(self.known_if("end_cause", knows.typed, Some(cause.name()), of));
         }
@@ -453,10 +490,5 @@ impl Side<'_> {
             None => Outcome::Missing,
         };
         self.field(name, outcome, expected.to_string(), found.map(|found| found.to_string()))
-    }
-
-    /// It was to become a time-wait socket, and the kernel had no room for one.
-    fn made_no_time_wait(&self) -> bool {
-        self.rows.iter().any(|row| row.observed.connection.end_cause == Some(EndCause::TwOverflow))
     }
 }

@@ -4,13 +4,16 @@ use std::{
     io::{self, Read as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     num::NonZeroU64,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::net::sockopt::{set_tcp_quickack, socket_cookie};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with,
+    sockopt::{set_tcp_quickack, socket_cookie},
+};
 
 use crate::{
     model::KtimeNs,
@@ -86,11 +89,37 @@ pub(super) struct Deeds {
     pub(super) listener_closed: Span,
 }
 
+/// A port of ours, on which nobody listens yet.
+pub(super) struct Port {
+    socket: OwnedFd,
+    addr: SocketAddr,
+}
+
+impl Port {
+    /// Takes any.
+    pub(super) fn take() -> Result<Self> {
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .context("cannot make a socket")?;
+        bind(&socket, &SocketAddr::from((ADDR, 0))).with_context(|| format!("cannot bind to {ADDR}"))?;
+        let addr =
+            getsockname(&socket).and_then(SocketAddr::try_from).context("the socket has no address")?;
+        Ok(Self { socket, addr })
+    }
+
+    pub(super) const fn number(&self) -> u16 {
+        self.addr.port()
+    }
+}
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 16;
+
 /// Makes the connection, and closes it: the client first.
-pub(super) fn make() -> Result<Deeds> {
-    let (listener, listened) = Span::of(|| TcpListener::bind((ADDR, 0)));
-    let listener = listener.with_context(|| format!("cannot listen on {ADDR}"))?;
-    let server_addr = listener.local_addr().context("the listener has no address")?;
+pub(super) fn make(port: Port) -> Result<Deeds> {
+    let Port { socket, addr: server_addr } = port;
+    let (listening, listened) = Span::of(|| listen(&socket, BACKLOG));
+    listening.with_context(|| format!("cannot listen on {server_addr}"))?;
+    let listener = TcpListener::from(socket);
     let (client, connected) = Span::of(|| TcpStream::connect_timeout(&server_addr, LIMIT));
     let client = client.with_context(|| {
         format!("cannot connect to {server_addr}; is the loopback interface up (ip link set lo up) and not filtered?")

@@ -78,9 +78,10 @@ fn problems(trials: &Trials, self_test: &SelfTest) -> Vec<String> {
         Err(refusal) => vec![refusal.text.clone()],
         Ok(_) if self_test.is_right() => Vec::new(),
         Ok(_) => {
-            let wrong = self_test.compared - self_test.right;
-            let fields = (wrong > 0)
-                .then(|| format!("of the fields of the self-test {wrong} are wrong or missing, see below"));
+            let (right, compared) = (self_test.right, self_test.compared);
+            let fields = (right < compared).then(|| {
+                format!("the self-test: {} of {compared} fields are wrong or missing", compared - right)
+            });
             self_test.why_not.iter().map(|why| format!("the self-test: {why}")).chain(fields).collect()
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     compare::{self, Knows},
-    connection::{self, Deeds},
+    connection::{self, Deeds, Port},
     trials::Working,
     truth::Truth,
     witness::{Row, Told, Witness},
@@ -58,7 +58,12 @@ struct Seen {
 fn trace(session: &Session, truth: &Truth, knows: Knows) -> Result<Seen> {
     let (sender, told) = channel();
     let (enough, is_enough) = oneshot::channel();
-    let (session, netns) = (session.clone(), truth.netns);
+    let port = Port::take().context("no connection could be made")?;
+    let mut session = session.clone();
+    // A busy host has much to tell that is of no interest here.
+    let ports = port.number().to_string().parse().context("no list of ports")?;
+    session.settings.filter.service_ports = Some(ports);
+    let netns = truth.netns;
     // In a thread of its own, which gives up its capabilities. The connection is made by the first one.
     let work = move || {
         let witness = Witness::new(sender, connection::ADDR.into(), netns);
@@ -67,7 +72,7 @@ fn trace(session: &Session, truth: &Truth, knows: Knows) -> Result<Seen> {
     let thread =
         thread::Builder::new().name("watch".to_owned()).spawn(work).context("cannot start a thread")?;
     let made = match told.recv() {
-        Ok(_) => connection::make().context("no connection could be made"),
+        Ok(_) => connection::make(port).context("no connection could be made"),
         // It has ended, and says why.
         Err(_) => Err(anyhow!("tracing has ended before it has begun")),
     };
