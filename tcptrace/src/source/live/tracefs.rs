@@ -36,7 +36,7 @@ impl Tracefs {
         places.into_iter().find(is_closed).map_or(Self::Nowhere, |path| Self::Closed(path.to_owned()))
     }
 
-    /// Takes away what [`find_or_mount`] has mounted.
+    /// Takes away what was mounted because it was nowhere.
     ///
     /// # Errors
     ///
