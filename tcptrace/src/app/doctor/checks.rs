@@ -134,7 +134,9 @@ fn lockdown(host: &Host, trials: &Trials) -> Check {
                 ..check("lockdown", verdict, "confidentiality: BPF programs may not read kernel memory")
             }
         }
-        Ok(mode) if mode == "integrity" => ok("lockdown", "integrity, which does not forbid tracing"),
+        Ok(mode) if mode == "integrity" => {
+            ok("lockdown", "integrity, with which BPF programs may read kernel memory")
+        }
         Ok(mode) => ok("lockdown", mode),
         Err(error) => Check {
             todo: (error.kind() == io::ErrorKind::NotFound).then(|| {
