@@ -3,7 +3,7 @@
 use std::{collections::HashMap, num::NonZeroU32};
 
 use super::{
-    connection::{Body, Connection},
+    connection::{Body, Connection, Role},
     event::{KtimeNs, SocketKey, Task},
     state::TcpState,
     table::Table,
@@ -145,7 +145,23 @@ impl Table {
                 }
             }
         }
+        self.note_listeners_owners();
         self.forget_owners();
+    }
+
+    /// Connections that were open before, and that nobody was found to hold, wait for their listener's owner.
+    fn note_listeners_owners(&mut self) {
+        let waits = |connection: &Connection| {
+            connection.owner.is_none()
+                && connection.role == Some(Role::Server)
+                && matches!(connection.body, Body::Full | Body::Request)
+                && matches!(connection.state, TcpState::SynRecv | TcpState::Established | TcpState::CloseWait)
+        };
+        for (_, connection) in &mut self.live {
+            if waits(connection) {
+                connection.owner = self.listeners.owner_for(connection, None);
+            }
+        }
     }
 
     /// Whether there are connections that nobody is known to own and that entered their state between these moments.
