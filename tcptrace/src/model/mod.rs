@@ -8,6 +8,7 @@ pub mod ending;
 pub mod event;
 pub mod filter;
 pub mod filter_lists;
+pub mod findings;
 mod half_open;
 pub mod heal;
 pub mod held;

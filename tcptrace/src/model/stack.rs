@@ -116,7 +116,12 @@ impl Stacks {
         }
     }
 
-    /// The frames of the last call on a socket, and whether this is the first time that they are told.
+    /// The frames of the last call on a socket.
+    pub fn last(&self, key: SocketKey) -> Option<&Arc<[Frame]>> {
+        self.last.get(&key).map(|last| &last.frames)
+    }
+
+    /// The same, and whether this is the first time that they are told.
     pub fn tell(&mut self, key: SocketKey) -> Option<(&[Frame], bool)> {
         let last = self.last.get_mut(&key)?;
         Some((&last.frames, !std::mem::replace(&mut last.is_told, true)))

@@ -28,6 +28,10 @@ impl Entries {
         self.list.iter().map(|(key, entry)| (*key, entry))
     }
 
+    pub(super) fn get(&self, key: Key) -> Option<&Entry> {
+        self.places.get(&key).map(|place| &self.list[*place].1)
+    }
+
     /// That of a key, and whether it is new.
     pub(super) fn of(&mut self, key: Key, make: impl FnOnce() -> Entry) -> (&mut Entry, bool) {
         let mut is_new = false;

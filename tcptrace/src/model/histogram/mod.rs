@@ -12,7 +12,7 @@ pub use self::{
     key::{By, Key},
     open::{Open, OpenStays},
 };
-use super::{Connection, Observation, Owner};
+use super::{Connection, Observation, Owner, TcpState};
 use entries::Entries;
 
 /// How many more keys are kept than are shown: one that becomes busy late is not lost among the rest.
@@ -103,6 +103,11 @@ impl Histograms {
     /// Whether a key is counted by itself.
     pub fn contains(&self, key: Key) -> bool {
         self.entries.contains(key)
+    }
+
+    /// Completed stays of a key in a state; `None` where the key is not counted by itself.
+    pub fn completed(&self, key: Key, state: TcpState) -> Option<Dwells> {
+        self.entries.get(key).map(|entry| entry.stays(state).0)
     }
 
     /// All keys together.

@@ -1,0 +1,138 @@
+//! Asks the rules, and remembers what the numbers were before.
+
+use std::num::NonZeroU32;
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    Activity, Census, Facts, Finding, Host, Measure, Rule, Thresholds, Trend, host::Counters, rules,
+};
+use crate::model::{KtimeNs, Observation, TcpState, histogram::Histograms};
+
+/// States whose numbers are remembered.
+const WATCHED: [TcpState; 8] = [
+    TcpState::CloseWait,
+    TcpState::FinWait1,
+    TcpState::FinWait2,
+    TcpState::TimeWait,
+    TcpState::SynSent,
+    TcpState::SynRecv,
+    TcpState::LastAck,
+    TcpState::Closing,
+];
+
+/// Half of the time that is the recent past.
+const HALF_NS: u64 = 10_000_000_000;
+
+/// All rules and their memory.
+#[derive(Debug)]
+pub struct Engine {
+    rules: Vec<Box<dyn Rule>>,
+    thresholds: Thresholds,
+    trends: FxHashMap<Measure, Trend>,
+    activity: Activity,
+    /// When the older half of the recent past began, and the younger one.
+    halves: [KtimeNs; 2],
+    /// What the kernel had counted when the older half began, and the younger one.
+    counters: [FxHashMap<NonZeroU32, Counters>; 2],
+}
+
+impl Engine {
+    /// With these rules, or all. `started` is when tracing began.
+    pub fn new(only: Option<&[&str]>, thresholds: Thresholds, started: KtimeNs) -> Self {
+        let mut rules = rules::all();
+        rules.retain(|rule| only.is_none_or(|only| only.contains(&rule.id())));
+        Self {
+            rules,
+            activity: Activity::new(thresholds.short_lived_churn.life),
+            thresholds,
+            trends: FxHashMap::default(),
+            halves: [started; 2],
+            counters: Default::default(),
+        }
+    }
+
+    /// One more transition.
+    pub fn add(&mut self, observed: &Observation) {
+        self.activity.add(observed);
+    }
+
+    /// What is wrong at `now`, the worst first. Call it each second.
+    pub fn look(
+        &mut self,
+        now: KtimeNs,
+        census: &Census,
+        histograms: &Histograms,
+        host: &Host,
+    ) -> Vec<Finding> {
+        self.remember(now, census, host);
+        let flows = self.activity.recent();
+        let counters = self.counted(host);
+        let facts = Facts {
+            now,
+            recent_ns: now.since(self.halves[0]).unwrap_or(0),
+            census,
+            flows: &flows,
+            activity: &self.activity,
+            histograms,
+            host,
+            counters: &counters,
+            thresholds: &self.thresholds,
+            trends: &self.trends,
+        };
+        let mut found = Vec::new();
+        for rule in &self.rules {
+            rule.look(&facts, &mut found);
+        }
+        // Ties in the order of their names, so that the same is always told the same.
+        found.sort_by_cached_key(|finding| {
+            let worst = (std::cmp::Reverse(finding.severity), std::cmp::Reverse(finding.count));
+            (worst, finding.rule, format!("{:?}", finding.subject))
+        });
+        self.activity.next_second();
+        if now.since(self.halves[1]).is_some_and(|elapsed| elapsed >= HALF_NS) {
+            self.activity.rotate();
+            self.halves = [self.halves[1], now];
+            let [_, younger] = std::mem::take(&mut self.counters);
+            self.counters = [younger, host.counters.clone()];
+        }
+        found
+    }
+
+    /// By how many the sockets in a state grow in a minute.
+    pub fn slope(&self, state: TcpState) -> Option<f64> {
+        self.trends.get(&Measure::All(state))?.per_minute()
+    }
+
+    /// Trends of what has gone to nothing are forgotten.
+    fn remember(&mut self, now: KtimeNs, census: &Census, host: &Host) {
+        let mut is_there: FxHashMap<Measure, u64> = FxHashMap::default();
+        for state in WATCHED {
+            let crowds =
+                census.in_state(state).map(|(subject, crowd)| (Measure::State(*subject, state), crowd.count));
+            is_there.extend(crowds);
+        }
+        is_there.extend(TcpState::ALL.map(|state| (Measure::All(state), census.total(state).0)));
+        is_there.extend(census.routes.iter().map(|(route, used)| (Measure::Route(*route), used.all)));
+        let waiting = census.routes.iter().filter(|(_, used)| used.time_wait > 0);
+        is_there.extend(waiting.map(|(route, used)| (Measure::TimeWait(*route), used.time_wait)));
+        is_there.extend(
+            host.processes.iter().map(|process| (Measure::Descriptors(process.task.pid), process.open)),
+        );
+        self.trends.retain(|measure, _| is_there.contains_key(measure));
+        for (measure, count) in is_there {
+            self.trends.entry(measure).or_default().add(now, count);
+        }
+    }
+
+    /// What was counted since the older half began. What a namespace had counted when it was first seen is not told.
+    fn counted(&mut self, host: &Host) -> FxHashMap<NonZeroU32, Counters> {
+        let [older, younger] = &mut self.counters;
+        let counted = host.counters.iter().map(|(netns, now)| {
+            younger.entry(*netns).or_insert(*now);
+            let then = older.entry(*netns).or_insert(*now);
+            (*netns, now.since(*then))
+        });
+        counted.collect()
+    }
+}
