@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<()> {
             states: StateMask::ALL,
             with_times: false,
             with_counters: true,
+            with_settings: false,
             with_holders: false,
             scope: Scope::All,
             lookups: Vec::new(),

@@ -65,6 +65,17 @@ fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, clap::Error> {
             let (filter, places) = (snapshot.filter, snapshot.places);
             return Ok(Asked { command: "snapshot", filter, places, bounds: None });
         }
+        Command::Leaks(typed) => {
+            let leaks = typed.meaning(cli.verbose);
+            assert!(leaks.is_watch || leaks.session.duration.is_some());
+            ("leaks", leaks.session)
+        }
+        // It selects nothing.
+        Command::Explain(typed) => {
+            drop(typed.meaning());
+            let (filter, places) = Default::default();
+            return Ok(Asked { command: "explain", filter, places, bounds: None });
+        }
         Command::Doctor(typed) => ("doctor", typed.meaning(cli.verbose).session),
     };
     let bounds = Some((session.settings.ring_size, session.limits));

@@ -9,6 +9,7 @@ use tcptrace::{
     model::{
         TcpState,
         filter_lists::{CommList, ListError, PidList, StateSet},
+        findings::condition::{Condition, Numbers},
     },
 };
 use tcptrace_fuzz::words;
@@ -45,6 +46,30 @@ fn check(text: &str) {
         assert!(TcpState::ALL.iter().all(|state| !set.contains(*state) || set.is_within_reach(*state)));
     }
     check_values(text);
+    match text.parse::<Condition>() {
+        Ok(condition) => drop(condition.holds(&[], &Nothing)),
+        Err(error) => {
+            let said = error.to_string();
+            assert!(said.contains("expected") || said.contains("too many"), "{said}");
+        }
+    }
+}
+
+/// There are no sockets.
+struct Nothing;
+
+impl Numbers for Nothing {
+    fn count(&self, _: TcpState) -> u64 {
+        0
+    }
+
+    fn age_ns(&self, _: TcpState) -> Option<u64> {
+        None
+    }
+
+    fn slope(&self, _: TcpState) -> Option<f64> {
+        None
+    }
 }
 
 /// A network of v6 addresses that has the v4-mapped ones in it and others too.

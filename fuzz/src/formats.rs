@@ -8,10 +8,17 @@ use std::{
 
 use serde_json::Value;
 use tcptrace::{
-    model::{Candidate, Connection, Filter, Observation, Owner, histogram::By},
+    model::{
+        Candidate, Connection, Filter, Held, Observation, Owner, SocketKey,
+        findings::{Thresholds, thresholds::Given},
+        histogram::By,
+    },
     output::{
         Beside, Csv, Json, Moment, Names, Notice, Sink, Summary, Text, TextOptions,
         diagram::{DiagramFormat, DiagramReporter},
+        findings::{
+            FindingReporter, Findings, FindingsJson, FindingsOptions, FindingsText, FindingsTextOptions,
+        },
         hist::{Earlier, Hist, HistCsv, HistJson, HistOptions, HistText, HistTextOptions, Reporter},
     },
 };
@@ -49,6 +56,8 @@ pub struct Written {
     hist_json: Shared,
     hist_csv: Shared,
     diagram: Shared,
+    findings_text: Shared,
+    findings_json: Shared,
 }
 
 impl Written {
@@ -57,7 +66,10 @@ impl Written {
         let [text, json, csv] = [&self.text, &self.json, &self.csv].map(Shared::text);
         let [hist_text, hist_json, hist_csv] =
             [&self.hist_text, &self.hist_json, &self.hist_csv].map(Shared::text);
-        for written in [&text, &json, &csv, &hist_text, &hist_json, &hist_csv, &self.diagram.text()] {
+        let [diagram, findings_text, findings_json] =
+            [&self.diagram, &self.findings_text, &self.findings_json].map(Shared::text);
+        let others = [&diagram, &findings_text, &findings_json];
+        for written in [&text, &json, &csv, &hist_text, &hist_json, &hist_csv].into_iter().chain(others) {
             let dangerous = written.chars().find(|c| *c != '\n' && is_dangerous(*c));
             assert_eq!(dangerous, None, "{written}");
         }
@@ -74,6 +86,11 @@ impl Written {
             for record in csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes()).records() {
                 record.expect("is a record");
             }
+        }
+        for line in findings_json.lines() {
+            let object: Value = serde_json::from_str(line).expect("a line is an object");
+            let of_rule = object["rule"].is_string() && object["meaning"] != "" && object["remedy"] != "";
+            assert!(object["type"] != "finding" || of_rule, "{line}");
         }
         let count = |object: &Value| object["count"].as_u64().expect("is a number");
         let lines = hist_json.lines().map(|line| serde_json::from_str(line).expect("a line is an object"));
@@ -94,6 +111,7 @@ pub struct All {
     json: Json<Shared>,
     csv: Csv<Shared>,
     hists: [Hist; 4],
+    findings: [Findings; 2],
     filter: Filter,
 }
 
@@ -111,6 +129,13 @@ impl All {
                 hist(HistCsv::new(written.hist_csv.clone(), true)),
                 hist(DiagramReporter::new(written.diagram.clone(), DiagramFormat::Svg)),
             ],
+            findings: [
+                findings(FindingsText::new(
+                    written.findings_text.clone(),
+                    FindingsTextOptions { width: 80, color: false, has_times: false },
+                )),
+                findings(FindingsJson::new(written.findings_json.clone())),
+            ],
             filter,
         }
     }
@@ -119,8 +144,20 @@ impl All {
         write(&mut self.text)?;
         write(&mut self.json)?;
         write(&mut self.csv)?;
-        self.hists.iter_mut().try_for_each(|hist| write(hist))
+        self.hists.iter_mut().try_for_each(|hist| write(hist))?;
+        self.findings.iter_mut().try_for_each(|findings| write(findings))
     }
+}
+
+/// As much as can be found.
+fn findings(reporter: impl FindingReporter + 'static) -> Findings {
+    let mut thresholds = Thresholds::default();
+    for (rule, key, _) in Thresholds::default().entries() {
+        let least = Given { number: Some(1), span_ns: Some(0) };
+        thresholds.set(rule, key, least).expect("there is such a threshold");
+    }
+    let options = FindingsOptions { thresholds, with_stacks: true, ..FindingsOptions::default() };
+    Findings::new(options, Box::new(reporter))
 }
 
 /// Few keys, so that there are others.
@@ -151,9 +188,25 @@ impl Sink for All {
         true
     }
 
-    fn open(&mut self, at: Moment, connection: &Connection, owner: Option<&Owner>, names: &Names) {
+    fn open(
+        &mut self,
+        at: Moment,
+        key: SocketKey,
+        connection: &Connection,
+        owner: Option<&Owner>,
+        names: &Names,
+    ) {
         for hist in &mut self.hists {
-            hist.open(at, connection, owner, names);
+            hist.open(at, key, connection, owner, names);
+        }
+        for findings in &mut self.findings {
+            findings.open(at, key, connection, owner, names);
+        }
+    }
+
+    fn held(&mut self, at: Moment, key: SocketKey, held: &Held, owner: Option<&Owner>, names: &Names) {
+        for findings in &mut self.findings {
+            findings.held(at, key, held, owner, names);
         }
     }
 

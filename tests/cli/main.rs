@@ -27,6 +27,7 @@ fn help_is_as_reviewed() -> Result {
         ("watch_short", &["watch", "-h"]),
         ("hist_short", &["hist", "-h"]),
         ("snapshot", &["snapshot", "--help"]),
+        ("explain", &["explain", "--help"]),
         ("doctor", &["doctor", "--help"]),
     ] {
         let output = tcptrace(args)?;
@@ -63,6 +64,10 @@ fn a_bad_value_is_one_line_with_flag_value_and_what_is_accepted() -> Result {
         (&["hist", "--max-entries", "0"], "--max-entries", "0", "from 1"),
         (&["snapshot", "--by", "colour"], "--by", "colour", "cgroup"),
         (&["watch", "--color", "red"], "--color", "red", "never"),
+        (&["explain", "close-weight"], "STATE|RULE|all", "close-weight", "CLOSE_WAIT"),
+        (&["explain", "close-weight"], "STATE|RULE|all", "close-weight", "close-wait-leak"),
+        (&["explain", "\u{1b}[31m"], "STATE|RULE|all", "\\x1b[31m", "LISTEN"),
+        (&["explain", "--lang", "de"], "--lang", "de", "zh"),
         (&["doctor", "-o", "csv"], "--output", "csv", "json"),
         (&["doctor", "--lifecycle", "kprobe"], "--lifecycle", "kprobe", "fentry"),
         (&["watch", "--lport", "\u{1b}[31m"], "--lport", "\\x1b[31m", "80,443,8000-8100"),
@@ -100,6 +105,31 @@ fn other_usage_errors_are_one_line_too() -> Result {
         assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
         assert!(message.starts_with("tcptrace: "), "{args:?}: {message}");
     }
+    Ok(())
+}
+
+#[test]
+fn explain_knows_states_rules_and_languages() -> Result {
+    for (args, locale, expected) in [
+        (&["explain", "close-wait"][..], "C", "CLOSE_WAIT\n\nWhat it is\n"),
+        (&["explain", "TCP_CLOSE_WAIT"], "zh_CN.UTF-8", "CLOSE_WAIT\n\n含义\n"),
+        (&["explain", "close-wait", "--lang", "en"], "zh_CN.UTF-8", "CLOSE_WAIT\n\nWhat it is\n"),
+        (&["explain", "CLOSE_WAIT_LEAK"], "C", "close-wait-leak\n\nWhat it is\n"),
+        (&["explain", "close-wait-leak", "--lang", "zh"], "C", "close-wait-leak\n\n含义\n"),
+        (&["explain", "all"], "C", "LISTEN\n\nWhat it is\n"),
+        (&["explain"], "C", "The TCP states"),
+        (&["explain"], "zh_TW", "TCP 的状态"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tcptrace"))
+            .args(args)
+            .env("LC_ALL", locale)
+            .stdin(Stdio::null())
+            .output()?;
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with(expected), "{args:?}: {}", text(&output.stdout));
+    }
+    let all = text(&tcptrace(&["explain", "all", "--lang", "en"])?.stdout);
+    assert!(all.contains("\nLAST_ACK\n") && all.contains("\nidle-established\n"), "{all}");
     Ok(())
 }
 

@@ -23,12 +23,18 @@
 //! heal STARTED ENDED               takes in what was seen as a look at everything, after a loss; there is only namespace 1
 //! lost TIME COUNT                  a loss, noticed at TIME
 //! now TIME                         time has come to TIME
+//! for FROM..TO LINE                the line for each number, with `{}` for the number and `{+N}` for N more
+//! host WORD...                     what the host says besides, see facts.rs
+//! facts TIME                       it is read, all that was said so far
+//! look TIME                        an interval is over: findings are looked for
 //! ```
 //!
 //! SOCKET is `cN` (cookie) or `aN` (address: the kernel gave no cookie), an endpoint is `ADDR/PORT` with `-` for
 //! what is unknown. Under `expect`, the lines that `watch --wide` prints, and the counters of the table.
 //! With `UPDATE_SCENARIOS=1` the second part is written anew: read the difference before it is committed.
 
+mod facts;
+mod findings;
 mod formats;
 mod hist;
 mod script;
@@ -52,12 +58,17 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[test]
 fn scenarios() -> Result<()> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    check_files("../tests/scenarios", 10, run)
+}
+
+/// Runs each scenario of a directory, and holds what it prints against what is expected.
+fn check_files(dir: &str, least: usize, run: fn(&str) -> Result<String>) -> Result<()> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut files: Vec<PathBuf> =
         fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "scn"));
     files.sort();
-    assert!(files.len() >= 10, "the scenarios are found: {files:?}");
+    assert!(files.len() >= least, "the scenarios are found: {files:?}");
 
     let mut failed = Vec::new();
     for file in files {

@@ -5,13 +5,13 @@ use tcptrace::{
     model::{
         Accepted, Comm, Destroyed, Endpoint, Event, Family, Filter, KtimeNs, Limits, Look, Lost, LostAt,
         ProcessStart, Request, ResetReason, ResetReceived, ResetSent, Sampled, SampledKind, Sees, SocketKey,
-        Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple,
+        Task, TcpState, ThreadId, TimeWait, TimerAction, Transition, Tuple, findings::Host,
     },
     output::Sink,
     source::{Batch, clock::WallClock},
 };
 
-use crate::{Result, Shared};
+use crate::{Result, Shared, facts};
 
 /// What comes next in a scenario.
 enum Step {
@@ -22,6 +22,8 @@ enum Step {
     Holders(Vec<(SocketKey, Task)>),
     Heal(Vec<Sampled>, KtimeNs, KtimeNs),
     Resample(Vec<Sampled>, KtimeNs, KtimeNs),
+    Facts(Host),
+    Look(KtimeNs),
 }
 
 impl Step {
@@ -29,8 +31,8 @@ impl Step {
     fn time(&self) -> Option<KtimeNs> {
         match self {
             Self::Batch(batch) => batch.events.last().map(Event::ts).max(Some(batch.taken)),
-            Self::Heal(.., ended) | Self::Resample(.., ended) => Some(*ended),
-            Self::ExpectSeed | Self::Seed(_) | Self::Correct(..) | Self::Holders(_) => None,
+            Self::Heal(.., ended) | Self::Resample(.., ended) | Self::Look(ended) => Some(*ended),
+            Self::ExpectSeed | Self::Seed(_) | Self::Correct(..) | Self::Holders(_) | Self::Facts(_) => None,
         }
     }
 }
@@ -73,6 +75,8 @@ impl Scenario {
                     let (started, ended) = (*started, *ended);
                     pipeline.resample(&Look { sampled, namespaces, is_complete: true, started, ended })?;
                 }
+                Step::Facts(host) => pipeline.note_facts(host.clone()),
+                Step::Look(at) => pipeline.interval(*at)?,
             }
         }
         let printed = String::from_utf8(out.0.borrow().clone())?;
@@ -86,10 +90,20 @@ pub(crate) fn read(input: &str) -> Result<Scenario> {
     let mut limits = Limits::default();
     let mut sees = Sees::default();
     let (mut steps, mut seen) = (Vec::new(), Vec::new());
-    for line in input.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    let mut host = Host::default();
+    let lines = input.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in lines.map(repeated).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["events"] => {}
+            ["host", words @ ..] => {
+                facts::read(words, &mut host).map_err(|error| format!("`{line}`: {error}"))?;
+            }
+            ["facts", time] => {
+                host.read = Some(moment(time)?);
+                steps.push(Step::Facts(host.clone()));
+            }
+            ["look", time] => steps.push(Step::Look(moment(time)?)),
             ["started", time] => started = moment(time)?,
             ["limits", connections, closed] => {
                 limits = Limits { max_connections: connections.parse()?, max_closed: closed.parse()? };
@@ -137,6 +151,27 @@ pub(crate) fn read(input: &str) -> Result<Scenario> {
     }
 
     Ok(Scenario { started, limits, sees, steps })
+}
+
+/// `for 1..3 LINE` is three lines, with `{}` for the number, and `{+N}` for N more.
+fn repeated(line: &str) -> Result<Vec<String>> {
+    let Some(rest) = line.strip_prefix("for ") else { return Ok(vec![line.to_owned()]) };
+    let (range, line) = rest.split_once(' ').ok_or("for FROM..TO LINE")?;
+    let (from, to) = range.split_once("..").ok_or("for FROM..TO LINE")?;
+    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
+    let mut lines = Vec::new();
+    for number in from..=to {
+        let mut parts = line.split('{');
+        let mut written = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (more, rest) = part.split_once('}').ok_or("`}` is missing")?;
+            let more: u64 = if more.is_empty() { 0 } else { more.trim_start_matches('+').parse()? };
+            written.push_str(&(number + more).to_string());
+            written.push_str(rest);
+        }
+        lines.push(written);
+    }
+    Ok(lines)
 }
 
 fn transition(words: &[&str]) -> Result<Transition> {
@@ -318,7 +353,7 @@ fn ip(version: &str) -> Family {
     if version == "4" { Family::V4 } else { Family::V6 }
 }
 
-fn key(socket: &str) -> Result<SocketKey> {
+pub(crate) fn key(socket: &str) -> Result<SocketKey> {
     match socket.split_at(1) {
         ("c", number) => Ok(SocketKey::from_cookie(number.parse()?)),
         ("a", number) => Ok(SocketKey::from_address(number.parse()?)),
@@ -336,7 +371,7 @@ fn endpoint(text: &str) -> Result<Endpoint> {
 }
 
 /// Seconds with up to nine decimals, exactly.
-fn moment(seconds: &str) -> Result<KtimeNs> {
+pub(crate) fn moment(seconds: &str) -> Result<KtimeNs> {
     let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
     Ok(KtimeNs(whole.parse::<u64>()? * 1_000_000_000 + format!("{fraction:0<9}").parse::<u64>()?))
 }

@@ -39,8 +39,14 @@ const UNOWNED_NS: u64 = 1_000_000_000;
 /// How often to look for owners at most.
 const SEEK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often to read the facts that findings are made of, at most.
+const FACTS_EVERY: Duration = Duration::from_millis(950);
+
 /// How long to wait for the last counts.
 const LAST_COUNT: Duration = Duration::from_secs(1);
+
+/// How long to wait for the last facts.
+const LAST_FACTS: Duration = Duration::from_secs(5);
 
 /// A look at everything that comes again and again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,6 +83,8 @@ pub(super) struct Looks {
     /// What the kernel had counted when it was told last.
     counted: FxHashMap<NonZeroU32, TcpExt>,
     seeking_holders: Paced,
+    /// Where the output wants findings, with the factor of the pause.
+    facts: Option<(Paced, u64)>,
     /// Connections that entered their state before this moment were looked for, or have been given up.
     sought_until: KtimeNs,
     /// Timer events that the kernel skipped.
@@ -118,6 +126,7 @@ impl Looks {
             counting: Paced { is_under_way: false, not_before: after(clock::now(), COUNT_EVERY) },
             counted: FxHashMap::default(),
             seeking_holders: Paced::default(),
+            facts: pipeline.wants_facts().map(|factor| (Paced::default(), factor)),
             sought_until: KtimeNs(0),
             skipped: 0,
         }
@@ -150,6 +159,11 @@ impl Looks {
         let now = clock::now();
         if self.counting.is_due(now) {
             self.counting.is_under_way = self.survey.ask_for_all(Asked::Count);
+        }
+        if let Some((facts, _)) = &mut self.facts
+            && facts.is_due(now)
+        {
+            facts.is_under_way = self.survey.ask_for_all(Asked::Facts);
         }
         if !self.has_identity {
             return;
@@ -220,6 +234,13 @@ impl Looks {
                 self.seeking_holders.not_before = self.seeking_holders.not_before.max(due);
                 pipeline.note_holders(&shown.holders);
             }
+            Asked::Facts => {
+                if let Some((facts, factor)) = &mut self.facts {
+                    facts.done(shown.started, clock::now(), *factor);
+                    facts.not_before = facts.not_before.max(after(shown.started, FACTS_EVERY));
+                }
+                note_facts(&mut shown, pipeline);
+            }
             Asked::Count => {
                 self.counting.done(shown.started, shown.ended, PAUSE_FACTOR);
                 self.counting.not_before = self.counting.not_before.max(after(shown.ended, COUNT_EVERY));
@@ -228,15 +249,22 @@ impl Looks {
         self.count(&shown, pipeline)
     }
 
-    /// Waits for the last counts of the kernel.
+    /// Waits for the last counts of the kernel, and for facts where they are wanted.
     pub(super) async fn finish(&mut self, pipeline: &mut Pipeline) -> io::Result<()> {
-        if !self.survey.ask_for_all(Asked::Count) {
+        let (last, patience) =
+            if self.facts.is_some() { (Asked::Facts, LAST_FACTS) } else { (Asked::Count, LAST_COUNT) };
+        if !self.survey.ask_for_all(last) {
             return Ok(());
         }
-        let deadline = tokio::time::Instant::now() + LAST_COUNT;
-        while let Ok(shown) = tokio::time::timeout_at(deadline, self.next()).await {
+        let mut is_under_way = self.facts.is_some_and(|(facts, _)| facts.is_under_way);
+        let deadline = tokio::time::Instant::now() + patience;
+        while let Ok(mut shown) = tokio::time::timeout_at(deadline, self.next()).await {
             self.count(&shown, pipeline)?;
-            if shown.asked == Asked::Count {
+            if shown.asked == Asked::Facts {
+                note_facts(&mut shown, pipeline);
+            }
+            // The first of two is older than the end.
+            if shown.asked == last && !std::mem::take(&mut is_under_way) {
                 break;
             }
         }
@@ -266,6 +294,11 @@ impl Looks {
         }
         Ok(())
     }
+}
+
+fn note_facts(shown: &mut Shown, pipeline: &mut Pipeline) {
+    pipeline.note_holders(&shown.holders);
+    pipeline.note_facts(shown.host.take().unwrap_or_default());
 }
 
 fn after(moment: KtimeNs, span: Duration) -> KtimeNs {

@@ -2,8 +2,11 @@
 
 mod doctor;
 mod earlier;
+mod explain;
+mod facts;
 mod hist;
 mod launch;
+mod leaks;
 mod looks;
 mod names;
 mod pipeline;
@@ -14,6 +17,7 @@ mod stop;
 mod survey;
 mod symbols;
 mod terminal;
+mod thresholds;
 mod watch;
 
 use std::{
@@ -56,7 +60,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Watch(args) => watch::run(&args.meaning(cli.verbose)),
         Command::Hist(args) => hist::run(&args.meaning(cli.verbose)),
+        Command::Leaks(args) => leaks::run(&args.meaning(cli.verbose)),
         Command::Snapshot(args) => snapshot::run(&args.meaning()),
+        Command::Explain(args) => explain::run(&args.meaning()),
         Command::Doctor(args) => doctor::run(&args.meaning(cli.verbose)),
     };
     match result {

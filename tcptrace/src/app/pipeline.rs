@@ -5,7 +5,7 @@ use std::{borrow::Cow, io, num::NonZeroU32};
 use crate::{
     model::{
         Accepted, Candidate, Event, Filter, KtimeNs, Limits, Look, Lost, NetnsName, Observation, Owner,
-        OwnerIs, Sampled, Sees, SocketKey, Stacks, Table, Task, TcpState, Transition,
+        OwnerIs, Sampled, Sees, SocketKey, Stacks, Table, Task, TcpState, Transition, findings::Host,
     },
     output::{Audit, Beside, Moment, Nameless, Names, Naming, Notice, Sink, Summary, Symbolise, SynCookies},
     source::{Batch, clock::WallClock},
@@ -108,6 +108,9 @@ impl Pipeline {
             }
             self.tell(|table, tell| table.apply(event, tell))?;
             if let Event::Accepted(accepted) = event {
+                if let Some(frames) = self.stacks.last(accepted.key) {
+                    self.sink.accepted(accepted.key, frames);
+                }
                 self.accepted(accepted);
             }
         }
@@ -182,6 +185,16 @@ impl Pipeline {
     /// Takes in who holds sockets, see [`Table::note_holders`].
     pub fn note_holders(&mut self, holders: &[(SocketKey, Task)]) {
         self.table.note_holders(holders);
+    }
+
+    /// Whether the output wants to know what findings are made of, see [`Sink::wants_facts`].
+    pub fn wants_facts(&self) -> Option<u64> {
+        self.sink.wants_facts()
+    }
+
+    /// Takes that in.
+    pub fn note_facts(&mut self, host: Host) {
+        self.sink.facts(host);
     }
 
     /// The kernel answers SYNs with cookies.
@@ -316,7 +329,14 @@ impl Pipeline {
             let owner = self.table.owner_of(connection);
             let names = self.naming.names(owner.as_ref(), connection.netns);
             if self.filter.keeps(&Observation::of_state(*key, connection, owner), names.cgroup.as_deref()) {
-                self.sink.open(at, connection, owner.as_ref(), names);
+                self.sink.open(at, *key, connection, owner.as_ref(), names);
+            }
+        }
+        for (key, held) in self.table.held() {
+            let owner = self.table.owner_of(&held.connection);
+            let names = self.naming.names(owner.as_ref(), held.connection.netns);
+            if self.filter.keeps_held(*key, held, owner, names.cgroup.as_deref()) {
+                self.sink.held(at, *key, held, owner.as_ref(), names);
             }
         }
     }

@@ -98,6 +98,7 @@ fn look(filter: &Filter) -> Result<DiagReply> {
         states: StateMask::ALL,
         with_times: true,
         with_counters: false,
+        with_settings: false,
         with_holders: true,
         scope: filter.netns.clone().map_or(Scope::All, Scope::Only),
         lookups: Vec::new(),

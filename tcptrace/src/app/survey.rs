@@ -7,8 +7,11 @@ use std::{
 
 use tokio::sync::mpsc::{Receiver, channel};
 
+use super::facts;
 use crate::{
-    model::{Connection, Family, KtimeNs, Look, NetnsName, Sampled, SocketKey, Task, TcpState},
+    model::{
+        Connection, Family, KtimeNs, Look, NetnsName, Sampled, SocketKey, Task, TcpState, findings::Host,
+    },
     source::diag::{DiagReply, DiagRequest, DiagSocket, DiagWorker, Lookup, Scope, StateMask, TcpExt},
 };
 
@@ -39,11 +42,21 @@ pub(super) enum Asked {
     Count,
     /// Who holds sockets.
     Holders,
+    /// Everything that findings are made of.
+    Facts,
 }
 
 impl Asked {
-    const ALL: [Self; 7] =
-        [Self::Seed, Self::Heal, Self::Audit, Self::Sample, Self::Correct, Self::Count, Self::Holders];
+    const ALL: [Self; 8] = [
+        Self::Seed,
+        Self::Heal,
+        Self::Audit,
+        Self::Sample,
+        Self::Correct,
+        Self::Count,
+        Self::Holders,
+        Self::Facts,
+    ];
 
     /// The number that the reply carries.
     const fn tag(self) -> u64 {
@@ -66,6 +79,8 @@ pub(super) struct Shown {
     pub(super) names: Vec<(NonZeroU32, NetnsName)>,
     /// What the kernel counts in each namespace.
     pub(super) counters: Vec<(NonZeroU32, TcpExt)>,
+    /// What findings are made of, where that was asked for.
+    pub(super) host: Option<Host>,
     pub(super) started: KtimeNs,
     pub(super) ended: KtimeNs,
 }
@@ -116,9 +131,10 @@ impl Survey {
                 Asked::Holders => WITH_HOLDERS,
                 _ => StateMask::ALL,
             },
-            with_times: false,
-            with_counters: matches!(asked, Asked::Seed | Asked::Count),
-            with_holders: asked == Asked::Holders,
+            with_times: asked == Asked::Facts,
+            with_counters: matches!(asked, Asked::Seed | Asked::Count | Asked::Facts),
+            with_settings: asked == Asked::Facts,
+            with_holders: matches!(asked, Asked::Holders | Asked::Facts),
             scope: Scope::All,
             lookups: Vec::new(),
         })
@@ -143,6 +159,7 @@ impl Survey {
                 states: StateMask::NONE,
                 with_times: false,
                 with_counters: false,
+                with_settings: false,
                 with_holders: false,
                 scope: Scope::Only(inodes),
                 lookups,
@@ -181,6 +198,7 @@ impl Survey {
             asked,
             keys,
             sampled,
+            host: (asked == Asked::Facts).then(|| facts::host(&reply)),
             holders: holders(&reply),
             is_complete: reply.errors.is_empty() && reply.hidden_processes == 0,
             names: reply.names,

@@ -3,7 +3,9 @@
 
 mod doctor;
 mod error;
+mod explain;
 mod hist;
+mod leaks;
 mod selection;
 mod session;
 mod snapshot;
@@ -12,10 +14,13 @@ mod watch;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+pub(crate) use self::leaks::given;
 pub use self::{
     doctor::{DoctorArgs, DoctorCommand, DoctorFormat},
     error::one_line,
+    explain::{ExplainArgs, ExplainCommand, Language, Topic},
     hist::{DiagramFormat, HistArgs, HistCommand, HistFormat},
+    leaks::{LeaksArgs, LeaksCommand, LeaksFormat, Setting},
     selection::Places,
     session::Session,
     snapshot::{SnapshotArgs, SnapshotCommand, SnapshotFormat},
@@ -28,7 +33,7 @@ pub use self::{
     name = "tcptrace",
     version,
     about = "Shows every TCP state of every connection on this host, with the true time spent in it",
-    after_help = "Exit codes: 0 ok, 2 usage or runtime error.",
+    after_help = "Exit codes: 0 ok, 1 a --fail-on condition holds, 2 usage or runtime error.",
     max_term_width = 110
 )]
 pub struct Cli {
@@ -58,6 +63,13 @@ pub enum Command {
     /// not over (still). Of a connection whose both ends are on this host both sockets are counted.
     #[command(args_override_self = true)]
     Hist(HistArgs),
+    /// Look for connections that are stuck or leaked: what is wrong, who does it, since when, whether it grows, what to do
+    ///
+    /// Traces for some seconds, starting from what is open already, so that what leaked before is found at once. Each finding
+    /// names the owner, the service port, the evidence, and what to do; `explain RULE` tells more. The age of what began
+    /// before the start is a lower bound (at least). It looks each second; what is shown is the last look.
+    #[command(args_override_self = true)]
+    Leaks(LeaksArgs),
     /// One look at all sockets, without tracing: counts by state, port, process, peer or cgroup
     ///
     /// Reads the kernel's socket tables in all network namespaces (sock_diag); needs no BPF. Without root it shows the sockets
@@ -65,6 +77,13 @@ pub enum Command {
     /// time that one is in TIME_WAIT, IDLE the longest time without data, ACCEPT QUEUE the fullest one and its limit.
     #[command(args_override_self = true)]
     Snapshot(SnapshotArgs),
+    /// Explain a TCP state or a finding, with the settings of this host; without one, draw the state diagram
+    ///
+    /// Of a state: what it is, who is in it, which segments lead in and out, how long it should last, what too many of it
+    /// mean, what to do. Of a finding: what it means, when it is found and when wrongly, its thresholds with their reasons,
+    /// what to do, and commands that tell more. Settings are shown as this network namespace has them. Needs no privileges.
+    #[command(args_override_self = true)]
+    Explain(ExplainArgs),
     /// What this kernel and these privileges allow, which of the kernel's ways `watch` will use, and a test of every field
     ///
     /// Loads and attaches each of the ways in turn, as `watch` would, and lets go of it; for those that do not work it says why,

@@ -5,6 +5,8 @@ mod csv;
 pub mod diagram;
 pub mod doctor;
 pub mod escape;
+pub mod explain;
+pub mod findings;
 pub mod hist;
 mod json;
 mod names;
@@ -14,7 +16,7 @@ pub mod snapshot;
 mod summary;
 mod text;
 
-use std::{cell::Cell, io};
+use std::{cell::Cell, io, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
@@ -28,7 +30,7 @@ pub use self::{
     summary::Summary,
     text::{Text, TextOptions},
 };
-use crate::model::{Connection, KtimeNs, Observation, Owner};
+use crate::model::{Connection, Frame, Held, KtimeNs, Observation, Owner, SocketKey, findings::Host};
 
 /// Version of the objects and columns that programs read; raised when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -50,6 +52,8 @@ pub trait Sink {
     fn begin(&mut self) -> io::Result<()>;
     /// A connection changed its state.
     fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()>;
+    /// A connection was accepted, by a call of this stack; told where stacks are asked for.
+    fn accepted(&mut self, _key: SocketKey, _stack: &Arc<[Frame]>) {}
     /// Whether names are of interest.
     fn wants_names(&self) -> bool {
         true
@@ -59,7 +63,24 @@ pub trait Sink {
         false
     }
     /// A connection is open.
-    fn open(&mut self, _at: Moment, _connection: &Connection, _owner: Option<&Owner>, _names: &Names) {}
+    fn open(
+        &mut self,
+        _at: Moment,
+        _key: SocketKey,
+        _connection: &Connection,
+        _owner: Option<&Owner>,
+        _names: &Names,
+    ) {
+    }
+    /// A socket is closed while a descriptor holds it; told with those that are open.
+    fn held(&mut self, _at: Moment, _key: SocketKey, _held: &Held, _owner: Option<&Owner>, _names: &Names) {}
+    /// Whether it wants to know, again and again, what findings are made of; a look at that is followed by a pause of at least so
+    /// many times its own length.
+    fn wants_facts(&self) -> Option<u64> {
+        None
+    }
+    /// What the host says besides.
+    fn facts(&mut self, _host: Host) {}
     /// An interval is over.
     fn interval(&mut self, _at: Moment) -> io::Result<()> {
         Ok(())

@@ -7,7 +7,7 @@ use std::{fs, num::NonZeroU32};
 
 use procfs::{
     ProcError, ProcResult,
-    process::{FDTarget, Process, all_processes},
+    process::{FDTarget, LimitValue, Process, all_processes},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -19,10 +19,25 @@ pub struct Holders {
     /// For each inode of a socket's file its holders, the process that was started first before the others. Their
     /// cgroups are not read.
     pub of: FxHashMap<NonZeroU32, Vec<Task>>,
+    /// Descriptors of each process that holds one of them.
+    pub descriptors: Vec<Descriptors>,
     /// Processes whose descriptors could not be read.
     pub hidden_processes: u64,
     /// Why no process was looked at.
     pub failure: Option<String>,
+}
+
+/// How many descriptors a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// The process.
+    pub task: Task,
+    /// All of them.
+    pub open: u64,
+    /// Those of wanted sockets, two of one socket counted once.
+    pub wanted: u64,
+    /// The soft `RLIMIT_NOFILE`; `None` is without limit, or not known.
+    pub limit: Option<u64>,
 }
 
 impl Holders {
@@ -45,9 +60,11 @@ impl Holders {
             // It has ended meanwhile.
             let Ok(process) = process else { continue };
             match sockets_of(&process, wanted) {
-                Ok(inodes) if inodes.is_empty() => {}
-                Ok(inodes) => {
+                Ok((inodes, _)) if inodes.is_empty() => {}
+                Ok((inodes, open)) => {
                     let Some(task) = task(&process) else { continue };
+                    let (wanted, limit) = (inodes.len() as u64, limit(&process));
+                    found.descriptors.push(Descriptors { task, open, wanted, limit });
                     for inode in inodes {
                         found.of.entry(inode).or_default().push(task);
                     }
@@ -62,13 +79,13 @@ impl Holders {
     }
 }
 
-/// The wanted sockets that a process has descriptors of, each once.
-fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<FxHashSet<NonZeroU32>> {
+/// The wanted sockets that a process has descriptors of, each once, and how many descriptors it has in all.
+fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<(FxHashSet<NonZeroU32>, u64)> {
     let mut inodes = FxHashSet::default();
-    let mut are_readable = false;
+    let mut open = 0;
     // A descriptor can be closed while it is looked at.
     for descriptor in process.fd()?.flatten() {
-        are_readable = true;
+        open += 1;
         if let FDTarget::Socket(inode) = descriptor.target
             && let Some(inode) = u32::try_from(inode).ok().and_then(NonZeroU32::new)
             && wanted.contains(&inode)
@@ -78,10 +95,17 @@ fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<F
     }
     // They may be listed where what they are may not be read (`proc_pid_readlink`); procfs passes over them.
     let listed = || fs::read_dir(format!("/proc/{}/fd", process.pid)).ok()?.next();
-    if !are_readable && listed().is_some() {
+    if open == 0 && listed().is_some() {
         return Err(ProcError::PermissionDenied(None));
     }
-    Ok(inodes)
+    Ok((inodes, open))
+}
+
+fn limit(process: &Process) -> Option<u64> {
+    match process.limits().ok()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => Some(limit),
+        LimitValue::Unlimited => None,
+    }
 }
 
 /// `None` when it has ended meanwhile.

@@ -10,6 +10,7 @@ pub mod netns_names;
 pub mod poll;
 pub mod processes;
 pub mod symbols;
+pub mod sysctl;
 
 use crate::model::{Event, KtimeNs, Lost, Stack};
 

@@ -98,6 +98,11 @@ impl Diagram {
     }
 }
 
+/// The state machine as text, with nothing on its arrows but what leads along them.
+pub fn plain() -> String {
+    text::picture(|_, _| String::new())
+}
+
 /// The arrows that are always drawn: RFC 9293, figure 5, with what Linux makes of it.
 const USUAL: [(TcpState, TcpState); 16] = {
     use TcpState::{

@@ -74,12 +74,15 @@ const PLACES: [(&str, (TcpState, TcpState)); 16] = [
     ("lc", USUAL[15]),
 ];
 
+/// The picture with what `label` says on each arrow.
+pub(super) fn picture(label: impl Fn(TcpState, TcpState) -> String) -> String {
+    let lines = PICTURE.lines().skip(1).map(|line| with_labels(line, &label).trim_end().to_owned() + "\n");
+    lines.collect()
+}
+
 pub(super) fn draw(diagram: &Diagram) -> String {
     let mut text = diagram.title() + "\n\n";
-    for line in PICTURE.lines().skip(1) {
-        text.push_str(with_labels(line, diagram).trim_end());
-        text.push('\n');
-    }
+    text.push_str(&picture(|from, to| diagram.arrow(from, to).label()));
     let others = diagram.others(&USUAL);
     if !others.is_empty() {
         text.push_str("\nNot on an arrow (resets, refusals, time-outs, listeners that end):\n");
@@ -91,11 +94,11 @@ pub(super) fn draw(diagram: &Diagram) -> String {
     text
 }
 
-fn with_labels(line: &str, diagram: &Diagram) -> String {
+fn with_labels(line: &str, label: &impl Fn(TcpState, TcpState) -> String) -> String {
     let mut line = line.to_owned();
     for (place, (from, to)) in PLACES {
         if let Some(at) = line.find(&format!("@{place}")) {
-            let label = diagram.arrow(from, to).label();
+            let label = label(from, to);
             let rest = &line[at + 3..];
             // Only over blanks: what is drawn stays, and moves if it must.
             let blanks = 3 + rest.len() - rest.trim_start_matches(' ').len();

@@ -20,7 +20,7 @@ pub use self::{
 };
 use super::{Beside, Moment, Names, Notice, Sink, Summary, escape};
 use crate::model::{
-    Connection, KtimeNs, Observation, Owner, Role,
+    Connection, KtimeNs, Observation, Owner, Role, SocketKey,
     filter_lists::StateSet,
     histogram::{By, Histograms, Key, OpenStays},
 };
@@ -133,7 +133,14 @@ impl Sink for Hist {
         true
     }
 
-    fn open(&mut self, at: Moment, connection: &Connection, owner: Option<&Owner>, names: &Names) {
+    fn open(
+        &mut self,
+        at: Moment,
+        _: SocketKey,
+        connection: &Connection,
+        owner: Option<&Owner>,
+        names: &Names,
+    ) {
         let (current, total, shown) = (&self.current, self.total.as_ref(), self.options.shown);
         let open = self.open.get_or_insert_with(|| {
             let keys = |histograms: &Histograms| histograms.top_keys(shown);

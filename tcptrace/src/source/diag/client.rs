@@ -24,13 +24,17 @@ use super::{
     DiagError, DiagSocket, Namespace, ReadAt, StateMask, TcpExt,
     answer::Answer,
     counters::Counters,
+    settings,
     socket::{AF_INET, AF_INET6},
     wire::{
         INET_DIAG_INFO, NLM_F_DUMP, NLM_F_REQUEST, RawDumpRequest, RawLookup, RawMessage, RawSocketId,
         SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK,
     },
 };
-use crate::{model::KtimeNs, source::clock};
+use crate::{
+    model::{KtimeNs, findings::host::Settings},
+    source::clock,
+};
 
 /// The kernel fills datagrams up to the size of the buffer that is read into, but no larger than 32 KiB
 /// (`netlink_recvmsg`); larger ones than this do not exist.
@@ -80,6 +84,8 @@ pub struct DiagClient {
     buffer: Vec<u8>,
     /// `None` where they cannot be read.
     counters: Option<Counters>,
+    /// As they were when the namespace was entered, where they were asked for.
+    settings: Option<Settings>,
 }
 
 impl DiagClient {
@@ -87,17 +93,19 @@ impl DiagClient {
     pub fn own() -> Result<Self, DiagError> {
         let netns = Namespace::own()?;
         let socket = open(netns.inode().get())?;
-        Ok(Self::new((socket, Counters::of_this_thread().ok()), netns))
+        Ok(Self::new((socket, Counters::of_this_thread().ok(), None), netns))
     }
 
-    /// A client of any namespace. A thread of its own enters it, so that no other thread's namespace changes.
-    pub fn enter(netns: Namespace) -> Result<Self, DiagError> {
+    /// A client of any namespace. A thread of its own enters it, so that no other thread's namespace changes; it reads the
+    /// settings there if they are wanted.
+    pub fn enter(netns: Namespace, with_settings: bool) -> Result<Self, DiagError> {
         let inode = netns.inode().get();
         let opened = thread::scope(|scope| {
             let opener = thread::Builder::new().name("diag-open".to_owned()).spawn_scoped(scope, || {
                 move_into_link_name_space(netns.fd(), Some(LinkNameSpaceType::Network))
                     .map_err(|error| DiagError::Enter { netns: inode, error })?;
-                open(inode).map(|socket| (socket, Counters::of_this_thread().ok()))
+                let settings = with_settings.then(settings::of_this_thread);
+                open(inode).map(|socket| (socket, Counters::of_this_thread().ok(), settings))
             });
             let died = |_| DiagError::Thread(std::io::Error::other("the thread has panicked"));
             opener.map_err(DiagError::Thread)?.join().map_err(died)?
@@ -105,9 +113,22 @@ impl DiagClient {
         Ok(Self::new(opened, netns))
     }
 
-    fn new((socket, counters): (OwnedFd, Option<Counters>), netns: Namespace) -> Self {
+    fn new(
+        (socket, counters, settings): (OwnedFd, Option<Counters>, Option<Settings>),
+        netns: Namespace,
+    ) -> Self {
         let buffer = vec![0; DATAGRAM_BYTES];
-        Self { socket, netns, sequence: 0, is_unfinished: false, buffer, counters }
+        Self { socket, netns, sequence: 0, is_unfinished: false, buffer, counters, settings }
+    }
+
+    /// The settings of the namespace, if they were asked for when it was entered.
+    pub const fn settings(&self) -> Option<Settings> {
+        self.settings
+    }
+
+    /// Reads them again: those of the namespace that the calling thread is in.
+    pub(super) fn read_own_settings(&mut self) {
+        self.settings = Some(settings::of_this_thread());
     }
 
     /// What the kernel counts in the namespace; `None` where that cannot be read.

@@ -17,6 +17,10 @@ pub struct TcpExt {
     pub syncookies_received: Option<u64>,
     /// `SyncookiesFailed`: invalid ones.
     pub syncookies_failed: Option<u64>,
+    /// `ListenOverflows`: connections dropped because the accept queue was full.
+    pub listen_overflows: Option<u64>,
+    /// `TCPTimeWaitOverflow`: connections that ended without a time-wait socket (`tcp_max_tw_buckets`).
+    pub time_wait_overflows: Option<u64>,
 }
 
 /// The counters of one network namespace.
@@ -53,6 +57,8 @@ pub(crate) fn parse(netstat: &[u8]) -> TcpExt {
             "SyncookiesSent" => &mut counters.syncookies_sent,
             "SyncookiesRecv" => &mut counters.syncookies_received,
             "SyncookiesFailed" => &mut counters.syncookies_failed,
+            "ListenOverflows" => &mut counters.listen_overflows,
+            "TCPTimeWaitOverflow" => &mut counters.time_wait_overflows,
             _ => continue,
         };
         *counter = value.parse().ok();
@@ -70,8 +76,7 @@ mod tests {
     fn counters_are_found_by_their_names() {
         let text = b"TcpExt: SyncookiesSent SyncookiesRecv Other SyncookiesFailed\nTcpExt: 5 18446744073709551616 x 7\n\
             IpExt: InNoRoutes\nIpExt: 0\n";
-        let expected =
-            TcpExt { syncookies_sent: Some(5), syncookies_received: None, syncookies_failed: Some(7) };
+        let expected = TcpExt { syncookies_sent: Some(5), syncookies_failed: Some(7), ..TcpExt::default() };
         assert_eq!(parse(text), expected, "a number that is too large is unknown");
         assert_eq!(parse(b"TcpExt: SyncookiesSent\n"), TcpExt::default(), "no values");
         assert_eq!(parse(b"TcpExt: A B\nTcpExt: 1 2\n"), TcpExt::default(), "another kernel");

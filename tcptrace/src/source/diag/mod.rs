@@ -14,6 +14,7 @@ mod namespaces;
 #[cfg(all(test, target_endian = "little"))]
 mod proptests;
 mod sampled;
+mod settings;
 mod socket;
 mod states;
 mod wire;

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, StateMask, TcpExt};
 use crate::{
-    model::{KtimeNs, NetnsName},
+    model::{KtimeNs, NetnsName, findings::host::Settings},
     source::{clock, holders::Holders, netns_names::NetnsNames},
 };
 
@@ -49,6 +49,8 @@ pub struct DiagRequest {
     pub scope: Scope,
     /// Whether to read [`DiagReply::counters`].
     pub with_counters: bool,
+    /// Whether to read [`DiagReply::settings`].
+    pub with_settings: bool,
     /// Whether to look for the processes that hold the sockets, see [`DiagReply::holders`].
     pub with_holders: bool,
     /// Single sockets wanted besides, each with the inode of its namespace, which must be in the scope.
@@ -85,6 +87,8 @@ pub struct DiagReply {
     pub holders: Holders,
     /// What the kernel counts in each namespace.
     pub counters: Vec<(NonZeroU32, TcpExt)>,
+    /// The settings of each namespace.
+    pub settings: Vec<(NonZeroU32, Settings)>,
     /// The namespaces that were not read.
     pub errors: Vec<NamespaceError>,
     /// Processes whose namespace could not be looked at, see [`super::Found::hidden_processes`].
@@ -163,6 +167,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut Netns
         names: Vec::new(),
         holders: Holders::default(),
         counters: Vec::new(),
+        settings: Vec::new(),
         errors: Vec::new(),
         hidden_processes: 0,
         malformed: 0,
@@ -177,6 +182,9 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut Netns
     if let Some(client) = own
         && is_wanted(&request.scope, client.netns().inode())
     {
+        if request.with_settings {
+            client.read_own_settings();
+        }
         reply.read(client, request);
     }
     if !is_only_own(&request.scope, own_inode) {
@@ -185,7 +193,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut Netns
             if Some(inode) == own_inode || !is_wanted(&request.scope, inode) {
                 continue;
             }
-            match DiagClient::enter(namespace) {
+            match DiagClient::enter(namespace, request.with_settings) {
                 Ok(mut client) => reply.read(&mut client, request),
                 Err(error) => reply.errors.push(NamespaceError { netns: Some(inode), error }),
             }
@@ -244,6 +252,9 @@ impl DiagReply {
         let netns = client.netns().inode();
         if request.with_counters {
             self.counters.extend(client.counters().map(|counters| (netns, counters)));
+        }
+        if request.with_settings {
+            self.settings.extend(client.settings().map(|settings| (netns, settings)));
         }
         for (_, wanted) in request.lookups.iter().filter(|(of, _)| *of == netns) {
             match client.lookup(wanted) {
