@@ -254,22 +254,22 @@ fn present<'a>(value: &'a Value, field: &str) -> Result<Option<&'a Value>> {
     Ok((!value.is_null()).then_some(value))
 }
 
-fn number(value: &Value, field: &str) -> Result<Option<u64>> {
+pub(crate) fn number(value: &Value, field: &str) -> Result<Option<u64>> {
     present(value, field)?.map(|v| v.as_u64().with_context(|| format!("{field} is {v}"))).transpose()
 }
 
-fn text(value: &Value, field: &str) -> Result<Option<String>> {
+pub(crate) fn text(value: &Value, field: &str) -> Result<Option<String>> {
     present(value, field)?
         .map(|v| v.as_str().map(str::to_owned).with_context(|| format!("{field} is {v}")))
         .transpose()
 }
 
-fn parsed(value: &Value, field: &str) -> Result<Option<IpAddr>> {
+pub(crate) fn parsed(value: &Value, field: &str) -> Result<Option<IpAddr>> {
     text(value, field)?.map(|text| text.parse().with_context(|| format!("{field} is {text}"))).transpose()
 }
 
 /// A port. Unknown is null, never 0.
-fn port(value: &Value, field: &str) -> Result<Option<u16>> {
+pub(crate) fn port(value: &Value, field: &str) -> Result<Option<u16>> {
     let port = number(value, field)?;
     ensure!(port != Some(0), "{field} is 0");
     Ok(port.map(u16::try_from).transpose()?)

@@ -91,6 +91,13 @@ impl Tracer {
         Self::launch_command(&["hist", "-o", "json", "-v"], args, sink, stdout)
     }
 
+    /// `tcptrace leaks -o json -v ARGS`.
+    pub(crate) fn start_leaks(args: &[&str]) -> Result<Self> {
+        let stdout = NamedTempFile::new().context("temporary file")?;
+        let sink = Stdio::from(stdout.reopen()?);
+        Self::launch_command(&["leaks", "-o", "json", "-v"], args, sink, stdout)
+    }
+
     /// The same with its output going somewhere else.
     pub(crate) fn start_to(args: &[&str], sink: File) -> Result<Self> {
         Self::launch(args, sink.into(), NamedTempFile::new()?)

@@ -45,12 +45,14 @@ pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     version >= vec![major, minor]
 }
 
-/// Something that not every kernel has.
+/// Something that not every kernel, or machine, has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feature {
     /// `bpf_get_socket_cookie` in tracing programs: sockets are known by more than their address.
     Cookies,
     Mptcp,
+    /// A processor that is not emulated.
+    Speed,
 }
 
 /// The tests that cannot be without; a test's name begins with one of these.
@@ -59,6 +61,7 @@ const NEEDED: &[(&str, Feature)] = &[
     ("held::", Feature::Cookies),
     ("hist::count_of_intervals", Feature::Cookies),
     ("kernel_filter::other_processes", Feature::Cookies),
+    ("leaks::", Feature::Cookies),
     ("owner_kinds::", Feature::Cookies),
     ("owners::open_before", Feature::Cookies),
     ("places::cgroups", Feature::Cookies),
@@ -67,17 +70,25 @@ const NEEDED: &[(&str, Feature)] = &[
     ("switches::functions", Feature::Cookies),
     ("time_wait::expires", Feature::Cookies),
     ("time_wait::sampled", Feature::Cookies),
+    ("doctor::no_loopback", Feature::Speed),
+    ("doctor::two_capabilities", Feature::Speed),
+    ("doctor::without_privileges", Feature::Speed),
+    ("leaks::fail_on", Feature::Speed),
+    ("leaks::in_a_cgroup", Feature::Speed),
+    ("leaks::stacks", Feature::Speed),
+    ("leaks::watch", Feature::Speed),
     ("owners::closed_by_a_kernel_thread", Feature::Mptcp),
     ("rights::kernel_log_at_vv", Feature::Mptcp),
     ("rights::mptcp_on_demand", Feature::Mptcp),
 ];
 
 impl Feature {
-    const ALL: [Self; 2] = [Self::Cookies, Self::Mptcp];
+    const ALL: [Self; 3] = [Self::Cookies, Self::Mptcp, Self::Speed];
 
     pub(crate) fn is_there(self) -> bool {
         match self {
             Self::Cookies => kernel_is_at_least(5, 12),
+            Self::Speed => !is_slow(),
             Self::Mptcp => Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_ok(),
         }
     }
@@ -85,6 +96,7 @@ impl Feature {
     const fn reason(self) -> &'static str {
         match self {
             Self::Cookies => "this kernel has no socket cookies for tracing programs (Linux 5.12)",
+            Self::Speed => "the processor is emulated, and what they are about is the same on every kernel",
             Self::Mptcp => "this kernel has no MPTCP sockets (CONFIG_MPTCP)",
         }
     }

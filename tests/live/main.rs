@@ -14,6 +14,7 @@ mod harness;
 mod held;
 mod hist;
 mod kernel_filter;
+mod leaks;
 mod load;
 mod machine;
 mod netns;
@@ -140,6 +141,13 @@ const TESTS: &[(&str, Test)] = &[
     ("snapshot::queues", snapshot::queues),
     ("snapshot::without_root", snapshot::without_root),
     ("snapshot::a_hundred_thousand", snapshot::a_hundred_thousand),
+    ("leaks::all_rules", leaks::all_rules),
+    ("leaks::open_before", leaks::open_before),
+    ("leaks::in_a_cgroup", leaks::in_a_cgroup),
+    ("leaks::stacks", leaks::stacks),
+    ("leaks::fail_on", leaks::fail_on),
+    ("leaks::watch", leaks::watch),
+    ("leaks::healthy_host", leaks::healthy_host),
     ("doctor::agrees_with_watch", doctor::agrees_with_watch),
     ("doctor::every_way", doctor::every_way),
     ("doctor::without_privileges", doctor::without_privileges),

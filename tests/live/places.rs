@@ -113,15 +113,15 @@ pub(crate) fn two_namespaces() -> Result<()> {
 }
 
 /// A cgroup of the test's own in the v2 hierarchy. Taken away when dropped.
-struct OwnCgroup {
+pub(crate) struct OwnCgroup {
     dir: PathBuf,
     /// From the root of the hierarchy.
-    path: String,
+    pub(crate) path: String,
 }
 
 impl OwnCgroup {
     /// `None` where this machine has no such hierarchy, or none that can be written.
-    fn new(path: &str) -> Option<Self> {
+    pub(crate) fn new(path: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
         let path = format!("/tcptrace-test-{}/{path}", std::process::id());
@@ -130,7 +130,7 @@ impl OwnCgroup {
         Some(Self { dir, path })
     }
 
-    fn take(&self, process: u32) -> Result<()> {
+    pub(crate) fn take(&self, process: u32) -> Result<()> {
         fs::write(self.dir.join("cgroup.procs"), process.to_string()).context("cgroup.procs")
     }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A program that we have started. Told to end when dropped: killed, a server would leave its workers behind.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for Running {
     }
 }
 
-fn is_there(programs: &[&str]) -> bool {
+pub(crate) fn is_there(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let find = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
     match programs.iter().find(|program| !find(program)) {
@@ -43,7 +43,7 @@ fn is_there(programs: &[&str]) -> bool {
 }
 
 /// Waits until somebody listens.
-fn wait_for(port: u16) -> Result<TcpStream> {
+pub(crate) fn wait_for(port: u16) -> Result<TcpStream> {
     let deadline = Instant::now() + patience(Duration::from_secs(10));
     loop {
         match TcpStream::connect(("127.0.0.1", port)) {
@@ -62,7 +62,7 @@ fn ask(mut stream: TcpStream, question: &str) -> Result<String> {
     Ok(answer)
 }
 
-fn start(dir: &Path, program: &str, args: &[&str]) -> Result<Running> {
+pub(crate) fn start(dir: &Path, program: &str, args: &[&str]) -> Result<Running> {
     let child = Command::new(program)
         .args(args)
         .current_dir(dir)
@@ -73,6 +73,31 @@ fn start(dir: &Path, program: &str, args: &[&str]) -> Result<Running> {
     child.map(Running).with_context(|| program.to_owned())
 }
 
+/// nginx with its status at `/status`, that keeps a connection for so many seconds.
+pub(crate) fn start_nginx(dir: &Path, port: u16, keeps_s: u32) -> Result<Running> {
+    let config = dir.join("nginx.conf");
+    let path = dir.display();
+    fs::write(
+        &config,
+        format!(
+            "daemon off; master_process on; worker_processes 2; user root; pid {path}/pid; error_log {path}/error.log;\n\
+             events {{ worker_connections 1024; }}\n\
+             http {{ access_log off; keepalive_timeout {keeps_s};\n\
+             client_body_temp_path {path}/b; proxy_temp_path {path}/p;\n\
+             fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
+             server {{ listen 127.0.0.1:{port} backlog=4096; location = /status {{ stub_status; }}\n\
+             location / {{ return 200 ok; }} }} }}\n"
+        ),
+    )?;
+    start(dir, "nginx", &["-p", &path.to_string(), "-c", &config.display().to_string()])
+}
+
+/// redis that writes nothing to disk.
+pub(crate) fn start_redis(dir: &Path, port: u16) -> Result<Running> {
+    let args = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    start(dir, "redis-server", &args)
+}
+
 /// wrk without keep-alive against nginx: as many were accepted as nginx has counted.
 pub(crate) fn nginx() -> Result<()> {
     if !is_there(&["nginx", "wrk"]) {
@@ -80,24 +105,10 @@ pub(crate) fn nginx() -> Result<()> {
     }
     let dir = tempfile::tempdir()?;
     let port = unique_port();
-    let config = dir.path().join("nginx.conf");
-    let path = dir.path().display();
-    fs::write(
-        &config,
-        format!(
-            "daemon off; master_process on; worker_processes 2; user root; pid {path}/pid; error_log {path}/error.log;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{ access_log off; keepalive_timeout 0; client_body_temp_path {path}/b; proxy_temp_path {path}/p;\n\
-             fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
-             server {{ listen 127.0.0.1:{port} backlog=4096; location = /status {{ stub_status; }}\n\
-             location / {{ return 200 ok; }} }} }}\n"
-        ),
-    )?;
     netns::run(|netns| {
         let only_here = format!("inode:{}", netns.inode);
         let tracer = Tracer::start_hist(&["-N", &only_here])?;
-        let nginx =
-            start(dir.path(), "nginx", &["-p", &path.to_string(), "-c", &config.display().to_string()])?;
+        let nginx = start_nginx(dir.path(), port, 0)?;
         drop(wait_for(port)?);
         let duration = if machine::is_slow() { "1s" } else { "3s" };
         let load = Command::new("wrk")
@@ -133,8 +144,7 @@ pub(crate) fn redis() -> Result<()> {
     netns::run(|netns| {
         let only_here = format!("inode:{}", netns.inode);
         let tracer = Tracer::start_hist(&["-N", &only_here])?;
-        let args = ["--port", &number, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let redis = start(dir.path(), "redis-server", &args)?;
+        let redis = start_redis(dir.path(), port)?;
         drop(wait_for(port)?);
         let requests = machine::load(5_000).to_string();
         let load = Command::new("redis-benchmark")

@@ -61,7 +61,7 @@ fn counts_of(snapshot: &Value) -> Result<BTreeMap<String, u64>> {
 }
 
 /// Lets nothing in any more: whatever the peer sends, the socket stays as it is.
-fn deafen<S: AsFd>(socket: &S) -> Result<()> {
+pub(crate) fn deafen<S: AsFd>(socket: &S) -> Result<()> {
     SockRef::from(socket).attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).context("SO_ATTACH_FILTER")
 }
 

@@ -9,10 +9,11 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::{
+    leaks::crowd::Crowd,
     servers::{self, Hands},
     traffic::PATIENCE,
 };
@@ -30,6 +31,7 @@ fn obey(name: &str) -> Result<()> {
     let mut listener = None;
     let mut stream: Option<TcpStream> = None;
     let mut children = Vec::new();
+    let mut crowd = Crowd::default();
     for order in io::stdin().lock().lines() {
         let order = order?;
         let (verb, addr) = order.split_once(' ').unwrap_or((&order, ""));
@@ -81,7 +83,7 @@ fn obey(name: &str) -> Result<()> {
                 }
                 drop(listener.take());
             }
-            _ => bail!("unknown order {order}"),
+            _ => crowd.obey(verb, addr)?,
         }
         println!("{verb}");
     }
