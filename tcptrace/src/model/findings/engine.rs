@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use rustc_hash::FxHashMap;
 
 use super::{
-    Activity, Census, Facts, Finding, Host, Measure, Rule, Thresholds, Trend, host::Counters, rules,
+    Activity, Census, Facts, Finding, Host, Measure, Rule, Thresholds, Trend, host::Counters, rules, words,
 };
 use crate::model::{KtimeNs, Observation, TcpState, histogram::Histograms};
 
@@ -84,6 +84,9 @@ impl Engine {
         for rule in &self.rules {
             rule.look(&facts, &mut found);
         }
+        for finding in &mut found {
+            compare_with_others(finding, &facts);
+        }
         // Ties in the order of their names, so that the same is always told the same.
         found.sort_by_cached_key(|finding| {
             let worst = (std::cmp::Reverse(finding.severity), std::cmp::Reverse(finding.count));
@@ -134,5 +137,16 @@ impl Engine {
             (*netns, now.since(*then))
         });
         counted.collect()
+    }
+}
+
+/// Says how long others of the same port were in the state. A rule that decides by that has said it.
+fn compare_with_others(finding: &mut Finding, facts: &Facts<'_>) {
+    let (Some(state), Some(_)) = (finding.state, finding.oldest_ns) else { return };
+    if finding.rule != "close-wait-leak"
+        && let Some(p99) = facts.p99(&finding.subject, state)
+    {
+        let p99 = words::span(p99);
+        finding.evidence.push(format!("99 % of the others on this port left {} within {p99}", state.name()));
     }
 }
