@@ -16,7 +16,8 @@ const MS: u64 = 1_000_000;
 /// All of them.
 pub(super) fn host(reply: &DiagReply) -> Host {
     Host {
-        read: Some(reply.ended),
+        read: (!reply.namespaces.is_empty()).then_some(reply.ended),
+        unread: reply.errors.iter().map(|error| error.error.to_string()).collect(),
         sockets: reply.sockets.iter().filter_map(|socket| Some((socket.key()?, details(socket)))).collect(),
         requests: reply.sockets.iter().filter(|socket| socket.is_request()).filter_map(request).collect(),
         settings: reply.settings.iter().copied().collect(),
@@ -57,5 +58,5 @@ fn counters(of: &TcpExt) -> Counters {
 }
 
 const fn descriptors(of: &holders::Descriptors) -> Descriptors {
-    Descriptors { task: of.task, open: of.open, sockets: of.wanted, limit: of.limit }
+    Descriptors { task: of.task, open: of.open, sockets: of.sockets, limit: of.limit }
 }

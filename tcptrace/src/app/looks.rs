@@ -45,9 +45,6 @@ const FACTS_EVERY: Duration = Duration::from_millis(950);
 /// How long to wait for the last counts.
 const LAST_COUNT: Duration = Duration::from_secs(1);
 
-/// How long to wait for the last facts.
-const LAST_FACTS: Duration = Duration::from_secs(5);
-
 /// A look at everything that comes again and again.
 #[derive(Clone, Copy, Debug, Default)]
 struct Paced {
@@ -239,7 +236,8 @@ impl Looks {
                     facts.done(shown.started, clock::now(), *factor);
                     facts.not_before = facts.not_before.max(after(shown.started, FACTS_EVERY));
                 }
-                note_facts(&mut shown, pipeline);
+                pipeline.note_holders(&shown.holders);
+                pipeline.note_facts(shown.host.take().unwrap_or_default());
             }
             Asked::Count => {
                 self.counting.done(shown.started, shown.ended, PAUSE_FACTOR);
@@ -249,22 +247,24 @@ impl Looks {
         self.count(&shown, pipeline)
     }
 
-    /// Waits for the last counts of the kernel, and for facts where they are wanted.
+    /// Asks for facts, where they are wanted, whenever the last ones came. Returns how many answers there will be.
+    pub(super) fn ask_for_last_facts(&mut self) -> u32 {
+        let Some((facts, _)) = &mut self.facts else { return 0 };
+        let before = u32::from(facts.is_under_way);
+        let is_asked = self.survey.ask_for_all(Asked::Facts);
+        before + u32::from(is_asked)
+    }
+
+    /// Waits for the last counts of the kernel.
     pub(super) async fn finish(&mut self, pipeline: &mut Pipeline) -> io::Result<()> {
-        let (last, patience) =
-            if self.facts.is_some() { (Asked::Facts, LAST_FACTS) } else { (Asked::Count, LAST_COUNT) };
-        if !self.survey.ask_for_all(last) {
+        // Facts have them, too.
+        if self.facts.is_some() || !self.survey.ask_for_all(Asked::Count) {
             return Ok(());
         }
-        let mut is_under_way = self.facts.is_some_and(|(facts, _)| facts.is_under_way);
-        let deadline = tokio::time::Instant::now() + patience;
-        while let Ok(mut shown) = tokio::time::timeout_at(deadline, self.next()).await {
+        let deadline = tokio::time::Instant::now() + LAST_COUNT;
+        while let Ok(shown) = tokio::time::timeout_at(deadline, self.next()).await {
             self.count(&shown, pipeline)?;
-            if shown.asked == Asked::Facts {
-                note_facts(&mut shown, pipeline);
-            }
-            // The first of two is older than the end.
-            if shown.asked == last && !std::mem::take(&mut is_under_way) {
+            if shown.asked == Asked::Count {
                 break;
             }
         }
@@ -294,11 +294,6 @@ impl Looks {
         }
         Ok(())
     }
-}
-
-fn note_facts(shown: &mut Shown, pipeline: &mut Pipeline) {
-    pipeline.note_holders(&shown.holders);
-    pipeline.note_facts(shown.host.take().unwrap_or_default());
 }
 
 fn after(moment: KtimeNs, span: Duration) -> KtimeNs {

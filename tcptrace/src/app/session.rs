@@ -15,7 +15,7 @@ use super::{
     pipeline::Pipeline,
     selection,
     stop::{Reason, Stop},
-    survey::Survey,
+    survey::{Asked, Shown, Survey},
     symbols::SymbolThread,
 };
 use crate::{
@@ -32,6 +32,9 @@ use crate::{
 
 const UNWRITABLE: &str = "cannot write to standard output";
 const UNREADABLE: &str = "cannot read the ring buffer";
+
+/// How long to wait for the last look at the facts that findings are made of.
+const LAST_FACTS: Duration = Duration::from_secs(5);
 
 /// How long to go on when the command has ended: its last segments are on their way.
 const LINGER: Duration = Duration::from_millis(500);
@@ -146,18 +149,7 @@ async fn trace(
                 // What was missed is clear some time later, even if nothing happens any more.
                 live.drain(&mut batch).context(UNREADABLE)?;
             }
-            shown = looks.next() => {
-                // Nothing that the kernel reported before it was looked at may come after it.
-                loop {
-                    let is_drained = !live.drain(&mut batch).context(UNREADABLE)?
-                        || batch.events.last().is_some_and(|event| event.ts() > shown.ended);
-                    take(&mut pipeline, &mut batch, &mut looks)?;
-                    if is_drained {
-                        break;
-                    }
-                }
-                looks.take(shown, &mut pipeline).context(UNWRITABLE)?;
-            }
+            shown = looks.next() => take_look(shown, &mut live, &mut pipeline, &mut looks, &mut batch)?,
             read = live.next(&mut batch) => read.context(UNREADABLE)?,
             // What happened to a time-wait socket is clear only some milliseconds later.
             () = tokio::time::sleep(SETTLE), if pipeline.is_unsettled() => batch.taken = clock::now(),
@@ -171,8 +163,53 @@ async fn trace(
         return Ok(Ended { code, summary: None });
     }
 
+    last_facts(&mut live, &mut pipeline, &mut looks, &mut batch).await?;
     let summary = finish(&mut live, &mut pipeline, looks, &mut batch).await?;
     Ok(Ended { code, summary: Some(summary) })
+}
+
+/// Takes in what a look shows. Nothing that the kernel reported before it was looked at may come after it.
+fn take_look(
+    shown: Shown,
+    live: &mut Live,
+    pipeline: &mut Pipeline,
+    looks: &mut Looks,
+    batch: &mut Batch,
+) -> Result<()> {
+    loop {
+        let is_drained = !live.drain(batch).context(UNREADABLE)?
+            || batch.events.last().is_some_and(|event| event.ts() > shown.ended);
+        take(pipeline, batch, looks)?;
+        if is_drained {
+            break;
+        }
+    }
+    looks.take(shown, pipeline).context(UNWRITABLE)
+}
+
+/// Where findings are wanted, looks a last time while the kernel still reports what happens meanwhile.
+async fn last_facts(
+    live: &mut Live,
+    pipeline: &mut Pipeline,
+    looks: &mut Looks,
+    batch: &mut Batch,
+) -> Result<()> {
+    let deadline = Instant::now() + LAST_FACTS;
+    let mut left = looks.ask_for_last_facts();
+    while left > 0 {
+        tokio::select! {
+            shown = looks.next() => {
+                left -= u32::from(shown.asked == Asked::Facts);
+                take_look(shown, live, pipeline, looks, batch)?;
+            }
+            read = live.next(batch) => {
+                read.context(UNREADABLE)?;
+                take(pipeline, batch, looks)?;
+            }
+            () = tokio::time::sleep_until(deadline) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Takes in what the kernel has reported so far, and no more.
@@ -185,13 +222,14 @@ async fn finish(
     // What the kernel put into the ring before we detached still counts. The second time that nothing is there, what
     // the first program has missed is settled, too.
     live.detach();
+    // What is open now may not be for as long as the last counts are waited for.
+    let ended = clock::now();
     let mut times_empty = 0;
     while times_empty < 2 {
         times_empty += u32::from(!live.drain(batch).context(UNREADABLE)?);
         take(pipeline, batch, &mut looks)?;
     }
     looks.finish(pipeline).await.context(UNWRITABLE)?;
-    let ended = clock::now();
     let stacks_skipped = live.stacks_skipped().context("cannot read the count of skipped stacks")?;
     pipeline
         .end(ended, |summary| Summary {

@@ -19,7 +19,7 @@ pub struct Holders {
     /// For each inode of a socket's file its holders, the process that was started first before the others. Their
     /// cgroups are not read.
     pub of: FxHashMap<NonZeroU32, Vec<Task>>,
-    /// Descriptors of each process that holds one of them.
+    /// Descriptors of each process that has one of any socket.
     pub descriptors: Vec<Descriptors>,
     /// Processes whose descriptors could not be read.
     pub hidden_processes: u64,
@@ -34,8 +34,8 @@ pub struct Descriptors {
     pub task: Task,
     /// All of them.
     pub open: u64,
-    /// Those of wanted sockets, two of one socket counted once.
-    pub wanted: u64,
+    /// Those of sockets, of whatever family.
+    pub sockets: u64,
     /// The soft `RLIMIT_NOFILE`; `None` is without limit, or not known.
     pub limit: Option<u64>,
 }
@@ -59,12 +59,11 @@ impl Holders {
         for process in all_processes()? {
             // It has ended meanwhile.
             let Ok(process) = process else { continue };
-            match sockets_of(&process, wanted) {
-                Ok((inodes, _)) if inodes.is_empty() => {}
-                Ok((inodes, open)) => {
+            match held_by(&process, wanted) {
+                Ok(held) if held.sockets == 0 => {}
+                Ok(Held { inodes, open, sockets }) => {
                     let Some(task) = task(&process) else { continue };
-                    let (wanted, limit) = (inodes.len() as u64, limit(&process));
-                    found.descriptors.push(Descriptors { task, open, wanted, limit });
+                    found.descriptors.push(Descriptors { task, open, sockets, limit: limit(&process) });
                     for inode in inodes {
                         found.of.entry(inode).or_default().push(task);
                     }
@@ -79,26 +78,36 @@ impl Holders {
     }
 }
 
-/// The wanted sockets that a process has descriptors of, each once, and how many descriptors it has in all.
-fn sockets_of(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<(FxHashSet<NonZeroU32>, u64)> {
-    let mut inodes = FxHashSet::default();
-    let mut open = 0;
+/// What descriptors a process has.
+#[derive(Default)]
+struct Held {
+    /// The wanted sockets, each once.
+    inodes: FxHashSet<NonZeroU32>,
+    /// All descriptors.
+    open: u64,
+    /// Those of sockets.
+    sockets: u64,
+}
+
+fn held_by(process: &Process, wanted: &FxHashSet<NonZeroU32>) -> ProcResult<Held> {
+    let mut held = Held::default();
     // A descriptor can be closed while it is looked at.
     for descriptor in process.fd()?.flatten() {
-        open += 1;
-        if let FDTarget::Socket(inode) = descriptor.target
-            && let Some(inode) = u32::try_from(inode).ok().and_then(NonZeroU32::new)
+        held.open += 1;
+        let FDTarget::Socket(inode) = descriptor.target else { continue };
+        held.sockets += 1;
+        if let Some(inode) = u32::try_from(inode).ok().and_then(NonZeroU32::new)
             && wanted.contains(&inode)
         {
-            inodes.insert(inode);
+            held.inodes.insert(inode);
         }
     }
     // They may be listed where what they are may not be read (`proc_pid_readlink`); procfs passes over them.
     let listed = || fs::read_dir(format!("/proc/{}/fd", process.pid)).ok()?.next();
-    if open == 0 && listed().is_some() {
+    if held.open == 0 && listed().is_some() {
         return Err(ProcError::PermissionDenied(None));
     }
-    Ok((inodes, open))
+    Ok(held)
 }
 
 fn limit(process: &Process) -> Option<u64> {

@@ -64,6 +64,15 @@ impl TopPeers {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        for (peer, count) in &other.0 {
+            match self.0.iter_mut().find(|(known, _)| known == peer) {
+                Some((_, known)) => *known += count,
+                None => self.0.push((*peer, *count)),
+            }
+        }
+    }
+
     /// The one that has at least half of all, if there is one.
     pub fn half_of(&self, all: u64) -> Option<IpAddr> {
         self.0.iter().find(|(_, count)| count * 2 >= all).map(|(peer, _)| *peer)
@@ -254,9 +263,7 @@ impl Activity {
             flow.ended += now.ended;
             flow.reset_by_us.merge(now.reset_by_us);
             flow.reset_by_peer.merge(now.reset_by_peer);
-            if now.reset_peers.0.len() >= flow.reset_peers.0.len() {
-                flow.reset_peers = now.reset_peers.clone();
-            }
+            flow.reset_peers.merge(&now.reset_peers);
             flow.close_wait_left += now.close_wait_left;
             flow.time_wait_overflows += now.time_wait_overflows;
         }

@@ -12,13 +12,16 @@ use super::{
     host::{Details, Host},
     routes::{Route, Routes},
 };
-use crate::model::{Connection, Endpoint, Held, KtimeNs, Owner, Role, SocketKey, TcpState, Tuple};
+use crate::model::{Connection, Endpoint, Held, KtimeNs, Owner, OwnerIs, Role, SocketKey, TcpState, Tuple};
 
 /// Subjects that are told apart, at most: the rest is counted and not looked at.
 const MOST_SUBJECTS: usize = 20_000;
 
-/// Sockets that are looked at one by one, at most.
-const MOST_MEMBERS: usize = 200_000;
+/// Sockets of one state that are looked at one by one, at most.
+const MOST_MEMBERS: u64 = 50_000;
+
+/// Other ends that are known, at most.
+const MOST_ENDS: usize = 200_000;
 
 /// A socket that a rule may want to look at.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub struct Member {
     pub is_at_least: bool,
     /// Its owner's process.
     pub pid: Option<NonZeroU32>,
+    /// The owner has made a call of it, so that it was accepted or connected.
+    pub has_caller: bool,
     /// Our side.
     pub local: Endpoint,
     /// The peer's side.
@@ -51,6 +56,8 @@ impl Member {
 pub struct Crowd {
     /// How many.
     pub count: u64,
+    /// Closed ones that may have been let go, as records were lost.
+    pub doubtful: u64,
     /// Those that were worth a look; of TIME_WAIT none is, of ESTABLISHED those that nobody holds or that are idle.
     pub members: Vec<Member>,
 }
@@ -74,10 +81,10 @@ type Place = (Option<NonZeroU32>, Endpoint, Endpoint);
 pub struct Census {
     crowds: FxHashMap<(Subject, TcpState), Crowd>,
     states: [(u64, Option<u64>); TcpState::ALL.len()],
-    members: usize,
+    members: [u64; TcpState::ALL.len()],
     /// Connections from here to one service.
     pub routes: Routes,
-    /// Connections that there was no room for.
+    /// Connections that there was no room for: counted, and not looked at.
     pub uncounted: u64,
     /// Connections by namespace, our side and the peer's, where a rule may ask for the other end.
     ends: FxHashMap<Place, End>,
@@ -115,7 +122,9 @@ impl Census {
             port: connection.local.port.or_else(|| details.and_then(|details| details.local_port)),
             ..connection.local
         };
-        let member = Member { key, age_ns, is_at_least, pid, local, remote: connection.remote, details };
+        let has_caller = owner.is_some_and(|owner| owner.is == OwnerIs::Caller);
+        let remote = connection.remote;
+        let member = Member { key, age_ns, is_at_least, pid, has_caller, local, remote, details };
         self.namespaces.extend(connection.netns);
         self.pids.extend(pid);
         let of_state = &mut self.states[usize::from(state.raw() - 1)];
@@ -127,7 +136,7 @@ impl Census {
             }
         }
         if !matches!(state, TcpState::Listen | TcpState::SynSent | TcpState::SynRecv)
-            && self.ends.len() < MOST_MEMBERS
+            && self.ends.len() < MOST_ENDS
         {
             self.add_end(local, connection.remote, End { state, subject, pid });
         }
@@ -136,12 +145,21 @@ impl Census {
             self.uncounted += 1;
             return;
         }
+        let is_kept = is_worth_a_look(&member, state) && self.has_room(state);
         let crowd = self.crowds.entry(place).or_default();
         crowd.count += 1;
-        if is_worth_a_look(&member, state) && self.members < MOST_MEMBERS {
-            self.members += 1;
+        if is_kept {
             crowd.members.push(member);
         }
+    }
+
+    /// Takes a place among those in a state that are looked at one by one, if there is one.
+    fn has_room(&mut self, state: TcpState) -> bool {
+        let members = &mut self.members[usize::from(state.raw() - 1)];
+        let has_room = *members < MOST_MEMBERS;
+        *members += u64::from(has_room);
+        self.uncounted += u64::from(!has_room);
+        has_room
     }
 
     fn add_end(&mut self, local: Endpoint, remote: Endpoint, end: End) {
@@ -155,19 +173,22 @@ impl Census {
     pub fn add_held(&mut self, key: SocketKey, held: &Held, owner: Option<&Owner>, now: KtimeNs) {
         let connection = &held.connection;
         let subject = Subject::of(connection, owner);
-        if held.is_doubtful || self.held.len() >= MOST_SUBJECTS && !self.held.contains_key(&subject) {
+        self.pids.extend(owner.map(|owner| owner.task.pid));
+        if self.held.len() >= MOST_SUBJECTS && !self.held.contains_key(&subject) {
             self.uncounted += 1;
             return;
         }
+        let is_kept = self.has_room(TcpState::Close);
         let crowd = self.held.entry(subject).or_default();
         crowd.count += 1;
-        if self.members < MOST_MEMBERS {
-            self.members += 1;
+        crowd.doubtful += u64::from(held.is_doubtful);
+        if is_kept {
             crowd.members.push(Member {
                 key,
                 age_ns: now.since(held.since),
                 is_at_least: false,
                 pid: owner.map(|owner| owner.task.pid),
+                has_caller: true,
                 local: connection.local,
                 remote: connection.remote,
                 details: None,
@@ -223,6 +244,12 @@ impl Census {
     }
 }
 
+/// A tick of the kernel's timer at most: a difference of two stamps in ticks may be longer than the truth by that.
+const TICK_NS: u64 = 10_000_000;
+
+/// From the report of a state until it is stored, at most, and much more than that.
+const STORED_NS: u64 = 1_000_000;
+
 /// Its state, how long it has been in it, and whether that is a lower bound.
 ///
 /// What tracing knows, or what the kernel's table proves, if that is more. In these states the last acknowledgement is not older
@@ -232,10 +259,10 @@ fn now_in(connection: &Connection, details: Option<&Details>, now: KtimeNs) -> (
     let (known, is_at_least) = connection.age(now);
     let Some(details) = details else { return (connection.state, known, is_at_least) };
     let since_look = now.since(details.at);
-    // Of one whose beginning is not known nothing can be said.
     if details.state != connection.state {
-        let entered_before = |entered: KtimeNs| details.not_before > entered;
-        return if connection.entered().is_some_and(entered_before) {
+        // The tracepoint comes before the kernel stores the state. Of one whose beginning is not known nothing can be said.
+        let entered_before = KtimeNs(connection.since_ns().0.saturating_add(STORED_NS)) < details.not_before;
+        return if known.is_some() && entered_before {
             (details.state, since_look, true)
         } else {
             (connection.state, known, is_at_least)
@@ -244,7 +271,8 @@ fn now_in(connection: &Connection, details: Option<&Details>, now: KtimeNs) -> (
     let is_entered_by_ack =
         matches!(connection.state, TcpState::CloseWait | TcpState::FinWait2 | TcpState::Established);
     // What has passed since the look has passed for it, too.
-    let proven = details.ack_idle_ns.zip(since_look).map(|(idle, since)| idle + since);
+    let proven =
+        details.ack_idle_ns.zip(since_look).map(|(idle, since)| idle.saturating_sub(TICK_NS) + since);
     let proven = proven.filter(|_| is_entered_by_ack && is_at_least);
     (connection.state, known.max(proven), is_at_least)
 }
@@ -272,7 +300,7 @@ pub struct Sum {
     pub pids: Vec<(NonZeroU32, u64)>,
     /// Peers, the one with the most of them first.
     pub peers: Vec<(IpAddr, u64)>,
-    /// Sockets, the oldest first, a few.
+    /// Some of the sockets.
     pub keys: Vec<SocketKey>,
 }
 
@@ -287,9 +315,9 @@ impl Sum {
         let mut peers: FxHashMap<IpAddr, u64> = FxHashMap::default();
         for member in members {
             sum.count += 1;
-            if member.age_ns > sum.oldest_ns {
-                (sum.oldest_ns, sum.is_at_least) = (member.age_ns, member.is_at_least);
-            }
+            sum.oldest_ns = sum.oldest_ns.max(member.age_ns);
+            // Any of which only a bound is known may be the oldest.
+            sum.is_at_least |= member.is_at_least || member.age_ns.is_none();
             if let Some(pid) = member.pid {
                 *pids.entry(pid).or_default() += 1;
             }

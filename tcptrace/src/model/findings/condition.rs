@@ -208,6 +208,11 @@ impl<'a> Parser<'a> {
         let rule = rule_ids().into_iter().find(|rule| *rule == what);
         let number = match (rule, what.parse::<TcpState>().ok(), number) {
             (Some(rule), _, "count") => Number::Findings(rule),
+            // No table of the kernel has closed sockets.
+            (None, Some(TcpState::Close), _) => {
+                self.rest = begin;
+                return Err(self.error("a state that sockets are listed in is expected (CLOSE is not)"));
+            }
             (None, Some(state), "count") => Number::Count(state),
             (None, Some(state), "age") => Number::Age(state),
             (None, Some(state), "slope") => Number::Slope(state),
@@ -323,6 +328,7 @@ mod tests {
             ("(close_wait.count>1", 20, "`)`"),
             ("reset-storm.age>1s", 1, "RULE.count"),
             ("é", 1, "STATE.count"),
+            ("close.count>0", 1, "CLOSE is not"),
         ] {
             let error = text.parse::<Condition>().expect_err(text);
             assert!(error.at == at && error.what.contains(wanted), "{text}: {error}");

@@ -65,7 +65,11 @@ impl Engine {
         histograms: &Histograms,
         host: &Host,
     ) -> Vec<Finding> {
-        self.remember(now, census, host);
+        // Before the kernel's tables were read, and with them what was open before and whose it is, a number tells nothing: that
+        // it becomes known is no growth.
+        if host.read.is_some() {
+            self.remember(now, census, host);
+        }
         let flows = self.activity.recent();
         let counters = self.counted(host);
         let facts = Facts {

@@ -14,6 +14,8 @@ use crate::model::{KtimeNs, SocketKey, Task, TcpState, Tuple};
 pub struct Host {
     /// When it had been read; `None` when it was not.
     pub read: Option<KtimeNs>,
+    /// Network namespaces that could not be read, and why.
+    pub unread: Vec<String>,
     /// Every socket.
     pub sockets: FxHashMap<SocketKey, Details>,
     /// Half-open ones by their addresses: tracing may know them without a cookie.
@@ -132,7 +134,7 @@ pub struct Descriptors {
     pub task: Task,
     /// Open ones.
     pub open: u64,
-    /// Of these, TCP sockets.
+    /// Of these, sockets: closed ones are in no table of TCP sockets any more.
     pub sockets: u64,
     /// `RLIMIT_NOFILE`, soft; `None` is without limit or not known.
     pub limit: Option<u64>,

@@ -15,7 +15,10 @@ pub mod thresholds;
 pub mod trend;
 mod words;
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::{
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+};
 
 use rustc_hash::FxHashMap;
 
@@ -88,6 +91,23 @@ pub struct Culprit {
     pub state: TcpState,
 }
 
+/// What tells findings of one rule, subject and state apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Apart {
+    /// Nothing: there is one.
+    #[default]
+    Nothing,
+    /// A process.
+    Pid(NonZeroU32),
+    /// Our address.
+    Local(IpAddr),
+    /// The state of the other end, where that is on this host.
+    End(Option<TcpState>),
+}
+
+/// What makes a finding the same at another moment.
+pub type Identity = (&'static str, Subject, Option<TcpState>, Apart);
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -99,6 +119,8 @@ pub struct Finding {
     pub confidence: Confidence,
     /// About what.
     pub subject: Subject,
+    /// What tells it apart from others of that rule and subject.
+    pub apart: Apart,
     /// The owner's processes and how many sockets each has, the one with the most first; empty when they are not known.
     pub pids: Vec<(NonZeroU32, u64)>,
     /// The state that it is about, where it is about one.
@@ -132,6 +154,7 @@ impl Finding {
             severity: Severity::Warning,
             confidence: Confidence::High,
             subject,
+            apart: Apart::Nothing,
             pids: Vec::new(),
             state: None,
             count,
@@ -164,13 +187,15 @@ impl Finding {
     }
 
     /// What makes it the same finding at another moment.
-    pub fn identity(&self) -> (&'static str, Subject, Option<TcpState>) {
+    pub fn identity(&self) -> Identity {
         let subject = match self.rule {
             // It is about the ports; who has the most of them may change.
             "time-wait-pileup" | "port-exhaustion" => Subject { comm: None, cgroup: None, ..self.subject },
+            // Nor does it matter whose connections are most of those that are reset.
+            "reset-storm" => self.subject.with_peer(None),
             _ => self.subject,
         };
-        (self.rule, subject, self.state)
+        (self.rule, subject, self.state, self.apart)
     }
 }
 

@@ -94,7 +94,9 @@ impl Routes {
         if state == TcpState::TimeWait {
             used.time_wait += 1;
             let age = member.age_ns.map(|age| (age, member.is_at_least));
-            used.oldest_time_wait = used.oldest_time_wait.max(age);
+            let may_be_older =
+                used.oldest_time_wait.is_some_and(|(_, is_at_least)| is_at_least) || member.is_at_least;
+            used.oldest_time_wait = used.oldest_time_wait.max(age).map(|(age, _)| (age, may_be_older));
         }
         let is_waiting = u64::from(state == TcpState::TimeWait);
         let known = used.owners.iter_mut().find(|holder| holder.subject == subject && holder.pid == pid);

@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 
 use crate::model::KtimeNs;
 
-/// Samples that are kept of one number.
-const MOST: usize = 64;
+/// Samples that are kept of one number, at most.
+const MOST: usize = 128;
+
+/// And for how long: what was before is not the present rate.
+const WINDOW_NS: u64 = 120_000_000_000;
 
 /// What has risen for so long is not a burst.
 const STEADY_NS: u64 = 5_000_000_000;
@@ -17,14 +20,11 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// One more. When there are too many, every other of the older ones goes: a trend of an hour is one, too.
+    /// One more.
     pub fn add(&mut self, at: KtimeNs, value: u64) {
-        if self.samples.len() == MOST {
-            let mut index = 0;
-            self.samples.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
+        let is_old = |sample: &(KtimeNs, u64)| at.since(sample.0).is_some_and(|age| age > WINDOW_NS);
+        while self.samples.len() >= MOST || self.samples.front().is_some_and(is_old) {
+            self.samples.pop_front();
         }
         self.samples.push_back((at, value));
     }
@@ -54,22 +54,26 @@ impl Trend {
         (spread > 0.0).then(|| (count * sum_xy - sum_x * sum_y) / spread)
     }
 
-    /// The same where it has risen without a break for long enough that it may go on so.
+    /// The same where it has risen for long enough that it may go on so: all in all, and in three steps of four or more.
     pub fn steady_per_minute(&self) -> Option<f64> {
-        self.per_minute()
-            .filter(|_| self.only_rises() && self.growth().is_some_and(|(span, _)| span >= STEADY_NS))
+        let steps = self.samples.len().saturating_sub(1);
+        let falls = self.samples.iter().zip(self.samples.iter().skip(1)).filter(|(a, b)| b.1 < a.1).count();
+        let (span, more) = self.growth(KtimeNs(0))?;
+        self.per_minute().filter(|_| span >= STEADY_NS && more > 0 && falls * 4 <= steps)
     }
 
-    /// How long it has been looked at, and by how much it has grown.
-    pub fn growth(&self) -> Option<(u64, u64)> {
-        let ((from, first), (to, last)) = (self.samples.front()?, self.samples.back()?);
-        Some((to.since(*from)?, last.saturating_sub(*first)))
+    /// Since when, at the earliest `from`, it is known, and by how much it has grown since.
+    fn growth(&self, from: KtimeNs) -> Option<(u64, u64)> {
+        let (since, first) = self.samples.iter().find(|(at, _)| *at >= from)?;
+        let (to, last) = self.samples.back()?;
+        Some((to.since(*since)?, last.saturating_sub(*first)))
     }
 
-    /// Whether it has never become less from one sample to the next, and is more than at first.
-    pub fn only_rises(&self) -> bool {
-        let values = || self.samples.iter().map(|(_, value)| *value);
-        values().is_sorted() && values().next() < values().next_back()
+    /// The same where it has never become less since `from` from one sample to the next, and has for long enough.
+    pub fn only_rises(&self, from: KtimeNs) -> Option<(u64, u64)> {
+        let mut values = self.samples.iter().filter(|(at, _)| *at >= from).map(|(_, value)| *value);
+        let (span, more) = self.growth(from)?;
+        (span >= STEADY_NS && more > 0 && values.by_ref().is_sorted()).then_some((span, more))
     }
 }
 
@@ -87,19 +91,35 @@ mod tests {
         for second in 0..500 {
             trend.add(KtimeNs(second * SECOND), 10 + 2 * second);
         }
+        let from = |second| trend.only_rises(KtimeNs(second * SECOND));
+        assert_eq!((from(490), from(495)), (Some((9 * SECOND, 18)), None), "four seconds are too short");
         let slope = trend.per_minute().expect("there are samples");
         assert!((slope - 120.0).abs() < 0.01, "{slope}");
-        assert!(trend.only_rises() && trend.samples.len() <= MOST);
+        assert!(trend.steady_per_minute().is_some() && trend.samples.len() <= MOST);
+        // What was long ago is not the present rate.
+        for second in 500..700 {
+            trend.add(KtimeNs(second * SECOND), 5000);
+        }
+        assert_eq!((trend.per_minute(), trend.steady_per_minute()), (Some(0.0), None));
+        // One that falls back now and then still rises; one that falls every other time does not.
+        for (every, rises) in [(8, true), (2, false)] {
+            let mut trend = Trend::default();
+            for second in 1..40 {
+                trend.add(KtimeNs(second * SECOND), 10 + second - if second % every == 0 { 2 } else { 0 });
+            }
+            assert_eq!(trend.steady_per_minute().is_some(), rises, "{every}");
+            assert_eq!(trend.only_rises(KtimeNs(0)), None);
+        }
     }
 
     #[test]
     fn too_little_is_no_trend() {
         let mut trend = Trend::default();
-        assert_eq!((trend.per_minute(), trend.last(), trend.only_rises()), (None, None, false));
+        assert_eq!((trend.per_minute(), trend.last(), trend.only_rises(KtimeNs(0))), (None, None, None));
         for _ in 0..5 {
             trend.add(KtimeNs(SECOND), 7);
         }
-        assert_eq!((trend.per_minute(), trend.last(), trend.only_rises()), (None, Some(7), false));
+        assert_eq!((trend.per_minute(), trend.last(), trend.only_rises(KtimeNs(0))), (None, Some(7), None));
     }
 
     proptest! {

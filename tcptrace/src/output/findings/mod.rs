@@ -22,9 +22,9 @@ pub use self::{
 };
 use super::{Beside, Moment, Names, Notice, Sink, Summary};
 use crate::model::{
-    Connection, Frame, Held, KtimeNs, Observation, Owner, SocketKey, TcpState,
+    Comm, Connection, Frame, Held, KtimeNs, Observation, Owner, ProcessStart, SocketKey, TcpState,
     findings::{
-        Census, Engine, Finding, Host, Severity, Subject, Thresholds,
+        Census, Engine, Finding, Host, Identity, Severity, Thresholds,
         condition::{Condition, Numbers},
     },
     histogram::{By, Histograms},
@@ -83,8 +83,12 @@ pub struct Findings {
     census: Census,
     /// Sockets whose owner is not known, where it is asked for: in the census, and at the last look.
     ownerless: (u64, u64),
+    /// Sockets that there was no room for at the last look.
+    uncounted: u64,
     /// Sockets are known by their addresses, as the hook or the kernel gives no cookies.
     lacks_cookies: bool,
+    /// Names of processes: threads have others.
+    processes: FxHashMap<(NonZeroU32, Option<ProcessStart>), Comm>,
     names: Known,
     /// Of the calls that made sockets, the oldest first.
     stacks: LinkedHashMap<SocketKey, Arc<[Frame]>, FxBuildHasher>,
@@ -93,8 +97,6 @@ pub struct Findings {
     /// The condition has held.
     has_held: Rc<Cell<bool>>,
 }
-
-type Identity = (&'static str, Subject, Option<TcpState>);
 
 /// Names for numbers, as far as they came by.
 #[derive(Debug, Default)]
@@ -152,7 +154,9 @@ impl Findings {
             host: Host::default(),
             census: Census::default(),
             ownerless: (0, 0),
+            uncounted: 0,
             lacks_cookies: false,
+            processes: FxHashMap::default(),
             names: Known::default(),
             stacks: LinkedHashMap::default(),
             before: FxHashMap::default(),
@@ -177,6 +181,7 @@ impl Findings {
     fn look(&mut self, at: Moment) -> (Vec<Finding>, u64) {
         let census = std::mem::take(&mut self.census);
         self.ownerless = (0, self.ownerless.0);
+        self.uncounted = census.uncounted;
         self.engine(at);
         let Some(engine) = &mut self.engine else { return (Vec::new(), 0) };
         let found = engine.look(at.ktime, &census, &self.histograms, &self.host);
@@ -185,6 +190,22 @@ impl Findings {
             self.has_held.set(holds || self.options.is_watch && self.has_held.get());
         }
         (found, census.sockets())
+    }
+
+    /// An owner with the name of its process: that of its main thread, as soon as that is seen.
+    fn process(&mut self, owner: Option<&Owner>) -> Option<Owner> {
+        const MOST: usize = 20_000;
+        let mut owner = *owner?;
+        let task = &mut owner.task;
+        if self.processes.len() > MOST {
+            self.processes.clear();
+        }
+        let known = self.processes.entry((task.pid, task.started)).or_insert(task.comm);
+        if task.tid == task.pid {
+            *known = task.comm;
+        }
+        task.comm = *known;
+        Some(owner)
     }
 
     /// A socket was made by a call of this stack.
@@ -248,7 +269,7 @@ impl Findings {
         let mut not_seen = Vec::new();
         if summary.lost > 0 {
             not_seen.push(format!(
-                "{} records were lost; the connections were put right afterwards",
+                "{} records were lost; open connections were put right afterwards",
                 summary.lost
             ));
         }
@@ -257,6 +278,16 @@ impl Findings {
                 "the kernel's socket tables: nothing that was open before, and no queues, idle times or descriptors"
                     .to_owned(),
             );
+        }
+        // A few, that may be hundreds.
+        not_seen.extend(
+            self.host.unread.iter().take(5).map(|why| format!("the sockets of a network namespace: {why}")),
+        );
+        if self.host.unread.len() > 5 {
+            not_seen.push(format!("and of {} more network namespaces", self.host.unread.len() - 5));
+        }
+        if self.uncounted > 0 {
+            not_seen.push(format!("{} sockets one by one: there are too many", self.uncounted));
         }
         if self.host.hidden_processes > 0 {
             let processes = match self.host.hidden_processes {
@@ -294,7 +325,8 @@ impl Sink for Findings {
 
     fn transition(&mut self, at: Moment, observed: &Observation, beside: Beside<'_>) -> io::Result<()> {
         self.histograms.add(observed);
-        self.engine(at).add(observed);
+        let owner = self.process(observed.owner.as_ref());
+        self.engine(at).add(&Observation { owner, ..*observed });
         let (transition, stack) = (&observed.transition, beside.stack);
         match (transition.new, stack) {
             (TcpState::SynSent, Some(frames)) => self.made(transition.key, frames.into()),
@@ -319,6 +351,8 @@ impl Sink for Findings {
     }
 
     fn facts(&mut self, host: Host) {
+        let named = host.processes.iter().map(|process| process.task);
+        self.processes.extend(named.map(|task| ((task.pid, task.started), task.comm)));
         self.host = host;
     }
 
@@ -337,7 +371,8 @@ impl Sink for Findings {
         // Half-open ones may have none yet.
         self.lacks_cookies |= key.cookie().is_none() && connection.state != TcpState::SynRecv;
         self.names.note(connection, owner, names);
-        self.census.add(key, connection, owner, &self.host, at.ktime);
+        let owner = self.process(owner);
+        self.census.add(key, connection, owner.as_ref(), &self.host, at.ktime);
     }
 
     fn held(&mut self, at: Moment, key: SocketKey, held: &Held, owner: Option<&Owner>, names: &Names) {
@@ -346,7 +381,8 @@ impl Sink for Findings {
             return;
         }
         self.names.note(&held.connection, owner, names);
-        self.census.add_held(key, held, owner, at.ktime);
+        let owner = self.process(owner);
+        self.census.add_held(key, held, owner.as_ref(), at.ktime);
     }
 
     fn interval(&mut self, at: Moment) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! `close-wait-leak`: the peer has closed, the application has not called close().
 
-use super::{Confidence, Facts, Finding, Measure, Rule, Severity, Sum, Trend, words};
-use crate::model::TcpState;
+use super::{Confidence, Facts, Finding, Measure, Rule, Severity, Sum, Thresholds, words};
+use crate::model::{KtimeNs, TcpState};
 
 /// However fast others of the port are, less than this is no leak.
 const FLOOR_NS: u64 = 5_000_000_000;
@@ -19,15 +19,19 @@ impl Rule for CloseWaitLeak {
         let limits = &facts.thresholds.close_wait_leak;
         for (subject, crowd) in facts.census.in_state(TcpState::CloseWait) {
             let p99 = facts.p99(subject, TcpState::CloseWait);
-            // What others of the same port need tells better what is long, in both directions, than any fixed time.
-            let long = p99
-                .map_or(limits.age, |p99| FLOOR_NS.min(limits.age).max(p99.saturating_mul(limits.times_p99)));
+            // What others of the same port need tells better what is long, in both directions, than any fixed time. What was asked
+            // for stands.
+            let floor =
+                if limits.age == Thresholds::default().close_wait_leak.age { FLOOR_NS } else { limits.age };
+            let long = p99.map_or(limits.age, |p99| floor.max(p99.saturating_mul(limits.times_p99)));
             let old = Sum::of(crowd.members.iter().filter(|member| member.is_older_than(long))).count;
             let left = facts.flows.owners.get(subject).map_or(0, |flow| flow.close_wait_left);
-            let growth =
-                facts.trend(Measure::State(*subject, TcpState::CloseWait)).filter(|trend| trend.only_rises());
-            let (span, more) = growth.and_then(Trend::growth).unwrap_or_default();
-            let rises = span >= FLOOR_NS && more >= limits.growth && left == 0;
+            // Of what was closed before the recent past nothing is known any more.
+            let recently = KtimeNs(facts.now.0.saturating_sub(facts.recent_ns));
+            let trend = facts.trend(Measure::State(*subject, TcpState::CloseWait));
+            let growth = trend.and_then(|trend| trend.only_rises(recently));
+            let (span, more) = growth.unwrap_or_default();
+            let rises = growth.is_some() && more >= limits.growth && left == 0;
             if old < limits.count && !rises {
                 continue;
             }

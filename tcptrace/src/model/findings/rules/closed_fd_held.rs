@@ -1,6 +1,6 @@
 //! `closed-fd-held`: the connection is over, and its descriptor was never closed.
 
-use super::{Facts, Finding, Rule, Sum, words};
+use super::{Confidence, Facts, Finding, Rule, Sum, words};
 use crate::model::TcpState;
 
 /// Old ones. Those that were closed before tracing began are in no table of the kernel, and not seen.
@@ -27,6 +27,12 @@ impl Rule for ClosedFdHeld {
                 crowd.count,
                 words::span(limits.age)
             ));
+            if crowd.doubtful > 0 {
+                finding.confidence = Confidence::Low;
+                finding
+                    .evidence
+                    .push(format!("{} may have been let go, as records were lost", crowd.doubtful));
+            }
             found.push(finding);
         }
     }

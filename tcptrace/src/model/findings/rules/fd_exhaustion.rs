@@ -1,6 +1,6 @@
 //! `fd-exhaustion`: a process has nearly as many descriptors as it may have, most of them sockets.
 
-use super::{Confidence, Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
+use super::{Apart, Confidence, Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
 
 /// By its limit, and by the time that is left at the present slope.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ impl Rule for FdExhaustion {
             let subject =
                 Subject { comm: Some(process.task.comm), cgroup: process.task.cgroup, ..Subject::default() };
             let mut finding = Finding::new(self.id(), subject, process.sockets);
+            finding.apart = Apart::Pid(process.task.pid);
             finding.pids = vec![(process.task.pid, process.sockets)];
             finding.per_minute = slope;
             if used >= limits.critical_percent {
@@ -37,7 +38,7 @@ impl Rule for FdExhaustion {
                 finding.confidence = Confidence::Medium;
             }
             finding.evidence.push(format!(
-                "{} of {limit} descriptors ({used} %), {} of them TCP sockets",
+                "{} of {limit} descriptors ({used} %), {} of them sockets",
                 process.open, process.sockets
             ));
             if process.open >= limit {

@@ -27,7 +27,8 @@ impl Rule for FinWait2Stuck {
                 continue;
             }
             let mut finding = Finding::of_sockets(self.id(), *subject, TcpState::FinWait2, &old);
-            finding.per_minute = facts.slope(subject, TcpState::FinWait2);
+            finding.per_minute =
+                facts.slope(subject, TcpState::FinWait2).filter(|_| old.count == crowd.count);
             finding.evidence.push(format!("{} for longer than {}", old.count, words::span(limits.age)));
             let mut culprits: FxHashMap<_, (Culprit, u64)> = FxHashMap::default();
             for member in held() {

@@ -1,6 +1,6 @@
 //! `half-open-pileup`: connections stay half-open: a flood of SYNs, or third ACKs that are lost.
 
-use super::{Confidence, Facts, Finding, Rule, Severity, Subject, Sum, words};
+use super::{Confidence, Facts, Finding, Member, Rule, Severity, Subject, Sum, words};
 use crate::model::{Role, TcpState};
 
 /// By listening port; syncookies, of which nothing else is to be seen, by network namespace.
@@ -39,10 +39,17 @@ impl Rule for HalfOpenPileup {
             finding.evidence.push(format!("the SYN-ACK of {} was sent again", repeated.count()));
             let peers = old.peers.len() as u64;
             finding.confidence = Confidence::Medium;
-            finding.evidence.push(if peers * 2 > old.count {
-                format!("from {peers} peers: more like a flood of SYNs with forged addresses")
+            let is_full = |member: &Member| member.details.is_some_and(|queue| queue.rqueue > queue.wqueue);
+            let mut listeners = facts
+                .census
+                .in_state(TcpState::Listen)
+                .filter(|(listener, _)| (listener.netns, listener.port) == (subject.netns, subject.port));
+            finding.evidence.push(if listeners.any(|(_, crowd)| crowd.members.iter().any(is_full)) {
+                "the accept queue of the port is full: third ACKs are dropped here".to_owned()
+            } else if peers * 2 > old.count {
+                format!("from {peers} peers: a flood of SYNs with forged addresses, or many clients behind a bad way")
             } else {
-                format!("from {peers} peers: more like third ACKs that are lost on the way, or dropped here")
+                format!("from {peers} peers: third ACKs that are lost on the way or dropped, or TCP_DEFER_ACCEPT")
             });
             let cookies = cookies(subject);
             if cookies > 0 {

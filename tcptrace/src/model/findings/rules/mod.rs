@@ -23,7 +23,8 @@ mod time_wait_pileup;
 mod unacknowledged;
 
 use super::{
-    Confidence, Culprit, Facts, Finding, Measure, Member, Rule, Severity, Subject, Sum, Trend, words,
+    Apart, Confidence, Culprit, Facts, Finding, Measure, Member, Rule, Severity, Subject, Sum, Thresholds,
+    Trend, words,
 };
 
 /// All of them, in the order of the documentation.

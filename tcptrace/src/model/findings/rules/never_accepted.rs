@@ -17,7 +17,12 @@ impl Rule for NeverAccepted {
         let crowds = facts.census.in_state(TcpState::Established);
         for (subject, crowd) in crowds.filter(|(subject, _)| subject.role == Some(Role::Server)) {
             let waiting = crowd.members.iter().filter(|member| {
-                member.details.is_some_and(|details| !details.has_file) && member.is_older_than(limits.age)
+                // It was old already when it was seen to have no file: it may have been accepted since.
+                let since_look = |at| facts.now.since(at).unwrap_or(0);
+                member.details.is_some_and(|details| {
+                    let old = limits.age.saturating_add(since_look(details.at));
+                    !details.has_file && !member.has_caller && member.is_older_than(old)
+                })
             });
             let waiting = Sum::of(waiting);
             if waiting.count < limits.count.max(1) {

@@ -1,6 +1,6 @@
 //! `port-exhaustion`: hardly a local port is left for one service: connect() is about to fail with EADDRNOTAVAIL.
 
-use super::{Confidence, Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
+use super::{Apart, Confidence, Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
 use crate::model::Role;
 
 /// By the range of ports, and by the time that is left at the present slope.
@@ -38,6 +38,7 @@ impl Rule for PortExhaustion {
                 ..owner
             };
             let mut finding = Finding::new(self.id(), subject, taken);
+            finding.apart = Apart::Local(route.local);
             finding.pids = pids;
             finding.counted = "local ports";
             finding.per_minute = slope;

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Confidence, Culprit, Facts, Finding, Member, Rule, Subject, Sum, words};
+use super::{Apart, Confidence, Culprit, Facts, Finding, Member, Rule, Severity, Subject, Sum, words};
 use crate::model::TcpState;
 
 /// For how long after its end a tuple may still be alive at the other end: twice what TIME_WAIT lasts.
@@ -51,13 +51,15 @@ impl Rule for PortReuseCollision {
                     continue;
                 }
                 let mut finding = Finding::of_sockets(self.id(), subject, TcpState::SynSent, &sum);
+                finding.apart = Apart::End(state);
                 finding.culprit = culprit;
                 if let Some(state) = state {
                     finding
                         .evidence
                         .push(format!("the other end, on this host, is still in {}", state.name()));
                 } else {
-                    finding.confidence = Confidence::Medium;
+                    // On a host that opens many connections nearly every port was in use lately, and a SYN can just be lost.
+                    (finding.severity, finding.confidence) = (Severity::Info, Confidence::Low);
                     finding.evidence.push(format!(
                         "the same addresses and ports were in use until {} ago",
                         words::span(ago)

@@ -30,7 +30,6 @@ impl Rule for SynSentStuck {
                 }
                 let subject = subject.with_peer(Some(peer).filter(|peer| !peer.is_unspecified()));
                 let mut finding = Finding::of_sockets(self.id(), subject, TcpState::SynSent, &old);
-                finding.per_minute = facts.slope(&subject.with_peer(None), TcpState::SynSent);
                 finding.evidence.push(format!("{} for longer than {}", old.count, words::span(limits.age)));
                 let repeated =
                     members.iter().filter_map(|member| member.details).map(|details| details.retransmissions);

@@ -1,6 +1,6 @@
 //! `time-wait-pileup`: sockets in TIME_WAIT take a large part of the ports that there are for one service.
 
-use super::{Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
+use super::{Apart, Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
 use crate::model::{Role, TcpState};
 
 /// On the side that opens connections and closes them first.
@@ -33,6 +33,7 @@ impl Rule for TimeWaitPileup {
             finding.state = Some(TcpState::TimeWait);
             finding.oldest_ns = used.oldest_time_wait.map(|(age, _)| age);
             finding.oldest_is_at_least = used.oldest_time_wait.is_some_and(|(_, is_at_least)| is_at_least);
+            finding.apart = Apart::Local(route.local);
             finding.pids = pids;
             finding.per_minute = facts.trend(Measure::TimeWait(*route)).and_then(Trend::per_minute);
             finding.evidence.push(format!(

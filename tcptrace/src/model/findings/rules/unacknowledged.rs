@@ -29,7 +29,8 @@ pub(super) fn look(
             continue;
         }
         let mut finding = Finding::of_sockets(rule, *subject, state, &stuck);
-        finding.per_minute = facts.slope(subject, state);
+        // That of all is not that of those that are stuck.
+        finding.per_minute = facts.slope(subject, state).filter(|_| stuck.count == crowd.count);
         let old = crowd.members.iter().filter(|member| member.is_older_than(limits.age)).count();
         finding.evidence.push(format!(
             "{old} of {} for longer than {}",
