@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
 use crate::{
-    capture::Capture,
+    capture::{Capture, Row},
     machine::patience,
     netns::{self, Netns},
 };
@@ -164,6 +164,24 @@ impl Tracer {
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// Waits until it has written a row like that.
+    pub(crate) fn wait_for_row(&self, wanted: impl Fn(&Row) -> bool, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let written = fs::read_to_string(self.stdout())?;
+            // What comes behind the last end of a line is a beginning.
+            let whole = written.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let rows = whole.lines().filter(|line| line.contains("\"transition\""));
+            for line in rows {
+                if wanted(&Row::read(&serde_json::from_str(line)?)?) {
+                    return Ok(());
+                }
+            }
+            ensure!(Instant::now() < deadline, "no such row within {limit:?}:\n{written}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What it has written so far.

@@ -151,6 +151,7 @@ pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
     // The last state of each connection, to see that every one of them is in order and complete.
     let mut states: HashMap<u64, String> = HashMap::new();
     let mut summary = None;
+    let mut elsewhere = 0;
     for (number, line) in BufReader::new(&run.output).lines().enumerate() {
         let line = line?;
         match field(&line, "\"type") {
@@ -159,6 +160,7 @@ pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
                     Row::read(&serde_json::from_str(&line)?).with_context(|| line.clone())?;
                 }
                 if field(&line, "\"netns") != Some(&netns) {
+                    elsewhere += 1;
                     continue;
                 }
                 let get = |name| field(&line, name).with_context(|| format!("no {name} in {line}"));
@@ -191,10 +193,12 @@ pub(crate) fn fifty_thousand_connections_lose_nothing() -> Result<()> {
     let short: Vec<_> = short.iter().map(|(kind, _)| (kind, counts.get(kind))).collect();
     let (seen, made) = (counts.values().sum::<usize>(), connections * EACH.len() + 2);
     ensure!(count("lost")? == 0, "{}: {summary}", run.text);
-    // Everything that the kernel called the hook for is there; what it skipped one program for, the other has seen.
+    // Everything that the kernel called the hook for is there; what it skipped one program for, the other has seen. Of other
+    // namespaces some may have come after the calls were counted.
+    let told = count("events")? + count("unborn")?;
     ensure!(
-        count("events")? + count("unborn")? == run.called,
-        "{}: {} calls\n{summary}",
+        (run.called..=run.called + elsewhere).contains(&told),
+        "{}: {told} of {} calls, {elsewhere} elsewhere\n{summary}",
         run.text,
         run.called
     );

@@ -148,10 +148,11 @@ fn table(turns: &[Turn]) -> String {
     for Turn { kernel, verdict, took } in turns {
         let seconds = took.as_secs();
         match verdict {
-            Ok(Verdict { tests: Some(Tests { passed, failed, ignored }), .. }) => {
+            Ok(Verdict { tests: Some(Tests { passed, failed, ignored, again }), .. }) => {
                 let count = failed.len();
                 lines.push(format!("{kernel:<32} {passed:>7} {count:>7} {ignored:>7} {seconds:>7}"));
                 lines.extend(failed.iter().map(|name| format!("    FAILED {name}")));
+                lines.extend(again.iter().map(|name| format!("    run again: {name}")));
             }
             Ok(Verdict { status, .. }) => {
                 lines.push(format!("{kernel:<32} {:<23} {seconds:>7}", format!("exit status {status}")));

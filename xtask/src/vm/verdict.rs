@@ -18,6 +18,8 @@ pub(crate) struct Tests {
     pub(crate) passed: u64,
     pub(crate) failed: Vec<String>,
     pub(crate) ignored: u64,
+    /// Those that were run once more after they had failed.
+    pub(crate) again: Vec<String>,
 }
 
 /// Reads the guest's output line by line.
@@ -25,6 +27,7 @@ pub(crate) struct Tests {
 pub(crate) struct Reader {
     status: Option<u8>,
     failed: Vec<String>,
+    again: Vec<String>,
     in_names: bool,
     counts: Option<(u64, u64)>,
 }
@@ -39,6 +42,8 @@ impl Reader {
                 words.windows(2).find(|pair| pair[1] == what).and_then(|pair| pair[0].parse().ok())
             };
             self.counts = count("passed").zip(count("ignored"));
+        } else if let Some((name, _)) = line.strip_prefix("AGAIN: ").and_then(|line| line.split_once(": ")) {
+            self.again.push(name.to_owned());
         } else if line == "failures:" {
             // Twice: first with what was wrong, then with the names alone.
             self.failed.clear();
@@ -52,7 +57,8 @@ impl Reader {
 
     pub(crate) fn finish(self) -> Result<Verdict> {
         let status = self.status.context("the guest ended without a verdict")?;
-        let tests = self.counts.map(|(passed, ignored)| Tests { passed, failed: self.failed, ignored });
+        let Self { status: _, failed, again, in_names: _, counts } = self;
+        let tests = counts.map(|(passed, ignored)| Tests { passed, failed, ignored, again });
         Ok(Verdict { status, tests })
     }
 }
@@ -70,12 +76,13 @@ mod tests {
     #[test]
     fn test_program() -> Result<()> {
         let verdict = read(
-            "running 3 tests\ntest a::b       ... ok\ntest a::long ... worker: lost\nFAILED\ntest c ... ignored\n\
+            "running 3 tests\ntest a::b       ... ok\ntest a::long ... worker: lost\nAGAIN: a::long: it has failed: 0 rows\nFAILED\ntest c ... ignored\n\
              \nfailures:\n\n---- a::long ----\nlost\n    why\n\n\nfailures:\n    a::long\n\n\
              test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 4 filtered out; finished in 1.0s\n\
              tcptrace-vm: exit status 101\n",
         )?;
-        let tests = Tests { passed: 1, failed: vec!["a::long".to_owned()], ignored: 1 };
+        let name = || vec!["a::long".to_owned()];
+        let tests = Tests { passed: 1, failed: name(), ignored: 1, again: name() };
         assert_eq!(verdict, Verdict { status: 101, tests: Some(tests) });
         Ok(())
     }
