@@ -3,12 +3,9 @@
 use crate::{
     model::{
         Tuple,
-        findings::host::{Counters, Descriptors, Details, Host},
+        findings::host::{Counters, Details, Host},
     },
-    source::{
-        diag::{DiagReply, DiagSocket, TcpExt, TimerKind},
-        holders,
-    },
+    source::diag::{DiagReply, DiagSocket, TcpExt, TimerKind},
 };
 
 const MS: u64 = 1_000_000;
@@ -22,7 +19,7 @@ pub(super) fn host(reply: &DiagReply) -> Host {
         requests: reply.sockets.iter().filter(|socket| socket.is_request()).filter_map(request).collect(),
         settings: reply.settings.iter().copied().collect(),
         counters: reply.counters.iter().map(|(netns, of)| (*netns, counters(of))).collect(),
-        processes: reply.holders.descriptors.iter().map(descriptors).collect(),
+        processes: reply.holders.descriptors.clone(),
         hidden_processes: reply.hidden_processes.max(reply.holders.hidden_processes),
     }
 }
@@ -55,8 +52,4 @@ fn counters(of: &TcpExt) -> Counters {
         listen_overflows: of.listen_overflows.unwrap_or(0),
         syncookies: of.syncookies_sent.unwrap_or(0),
     }
-}
-
-const fn descriptors(of: &holders::Descriptors) -> Descriptors {
-    Descriptors { task: of.task, open: of.open, sockets: of.sockets, limit: of.limit }
 }

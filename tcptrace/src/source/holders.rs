@@ -11,7 +11,7 @@ use procfs::{
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::model::{Comm, ProcessStart, Task};
+use crate::model::{Comm, ProcessStart, Task, findings::host::Descriptors};
 
 /// Who holds the wanted sockets.
 #[derive(Debug, Default)]
@@ -25,19 +25,6 @@ pub struct Holders {
     pub hidden_processes: u64,
     /// Why no process was looked at.
     pub failure: Option<String>,
-}
-
-/// How many descriptors a process has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Descriptors {
-    /// The process.
-    pub task: Task,
-    /// All of them.
-    pub open: u64,
-    /// Those of sockets, of whatever family.
-    pub sockets: u64,
-    /// The soft `RLIMIT_NOFILE`; `None` is without limit, or not known.
-    pub limit: Option<u64>,
 }
 
 impl Holders {

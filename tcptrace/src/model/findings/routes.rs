@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
-use super::{Member, Subject};
-use crate::model::{Endpoint, TcpState};
+use super::{Apart, Finding, Member, Subject, words};
+use crate::model::{Endpoint, Role, TcpState};
 
 /// Routes that are told apart, at most.
 const MOST: usize = 20_000;
@@ -32,6 +32,35 @@ impl Route {
     /// That of a connection.
     pub fn of(netns: Option<NonZeroU32>, local: Endpoint, remote: Endpoint) -> Option<Self> {
         Some(Self { netns: netns?, local: local.addr?, remote: remote.addr?, port: remote.port? })
+    }
+}
+
+impl Finding {
+    /// One about a route: the owner and its processes, and how many of all local ports are taken.
+    pub(super) fn of_route(
+        rule: &'static str,
+        route: &Route,
+        (owner, pids): (Subject, Vec<(NonZeroU32, u64)>),
+        (taken, ports): (u64, u64),
+    ) -> Self {
+        let subject = Subject {
+            netns: Some(route.netns),
+            port: Some(route.port),
+            role: Some(Role::Client),
+            peer: Some(route.remote),
+            ..owner
+        };
+        let mut finding = Self::new(rule, subject, taken);
+        finding.apart = Apart::Local(route.local);
+        finding.pids = pids;
+        finding.evidence.push(format!(
+            "{} % of the {ports} local ports for {} to {} port {}",
+            words::percent(taken, ports),
+            route.local,
+            route.remote,
+            route.port
+        ));
+        finding
     }
 }
 

@@ -15,6 +15,7 @@ mod port_exhaustion;
 mod port_reuse_collision;
 mod refused_storm;
 mod reset_storm;
+mod scarce;
 mod short_lived_churn;
 mod syn_sent_fanout;
 mod syn_sent_stuck;

@@ -1,7 +1,7 @@
 //! `time-wait-pileup`: sockets in TIME_WAIT take a large part of the ports that there are for one service.
 
-use super::{Apart, Facts, Finding, Measure, Rule, Severity, Subject, Trend, words};
-use crate::model::{Role, TcpState};
+use super::{Facts, Finding, Measure, Rule, Severity, Trend, words};
+use crate::model::TcpState;
 
 /// On the side that opens connections and closes them first.
 #[derive(Debug)]
@@ -17,29 +17,15 @@ impl Rule for TimeWaitPileup {
         for (route, used) in facts.census.routes.iter() {
             let settings = facts.host.settings.get(&route.netns).copied().unwrap_or_default();
             let Some(ports) = settings.local_port_count() else { continue };
-            let percent = words::percent(used.time_wait, ports);
-            if used.time_wait < limits.count || percent < limits.percent {
+            if used.time_wait < limits.count || words::percent(used.time_wait, ports) < limits.percent {
                 continue;
             }
-            let (owner, pids) = used.most_in_time_wait();
-            let subject = Subject {
-                netns: Some(route.netns),
-                port: Some(route.port),
-                role: Some(Role::Client),
-                peer: Some(route.remote),
-                ..owner
-            };
-            let mut finding = Finding::new(self.id(), subject, used.time_wait);
+            let owner = used.most_in_time_wait();
+            let mut finding = Finding::of_route(self.id(), route, owner, (used.time_wait, ports));
             finding.state = Some(TcpState::TimeWait);
             finding.oldest_ns = used.oldest_time_wait.map(|(age, _)| age);
             finding.oldest_is_at_least = used.oldest_time_wait.is_some_and(|(_, is_at_least)| is_at_least);
-            finding.apart = Apart::Local(route.local);
-            finding.pids = pids;
             finding.per_minute = facts.trend(Measure::TimeWait(*route)).and_then(Trend::per_minute);
-            finding.evidence.push(format!(
-                "{percent} % of the {ports} local ports for {} to {} port {}",
-                route.local, route.remote, route.port
-            ));
             finding.evidence.push("we close first, so TIME_WAIT is ours".to_owned());
             if let Some(reuse) = settings.reuses_time_wait {
                 finding.evidence.push(format!("net.ipv4.tcp_tw_reuse is {reuse}"));
