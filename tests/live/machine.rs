@@ -9,21 +9,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Set where the processor is emulated (`cargo xtask vm`).
 const SLOW: &str = "TCPTRACE_TEST_SLOW";
 
-/// `2/3`: run the second third of the tests only.
-const PART: &str = "TCPTRACE_TEST_PART";
-
-/// Those that are to be run here. Tests that take long stand side by side: each part gets some of them.
-pub(crate) fn part_of<T>(all: Vec<T>) -> Vec<T> {
-    let Some(asked) = std::env::var_os(PART) else { return all };
-    let numbers = asked.to_str().and_then(|asked| asked.split_once('/'));
-    let numbers =
-        numbers.and_then(|(part, of)| Some((part.parse::<usize>().ok()?, of.parse::<usize>().ok()?)));
-    let Some((part, of)) = numbers.filter(|(part, of)| (1..=*of).contains(part)) else {
-        panic!("{PART} is {}: should be like 2/3", asked.display());
-    };
-    all.into_iter().skip(part - 1).step_by(of).collect()
-}
-
 pub(crate) fn is_slow() -> bool {
     std::env::var_os(SLOW).is_some()
 }

@@ -275,5 +275,5 @@ fn main() -> ExitCode {
                 .with_ignored_flag(missing.is_some() || refusal.is_some())
         }));
     }
-    libtest_mimic::run(&arguments, machine::part_of(trials)).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

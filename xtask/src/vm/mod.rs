@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::Result;
 use clap::Args;
 
 use self::{
@@ -40,9 +40,6 @@ pub(crate) struct Options {
     /// How many guests to run side by side; each keeps one processor busy [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
-    /// Run the tests of a kernel in so many guests, each its part of them, so that all processors are busy to the end
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "exec")]
-    parts: NonZero<usize>,
     /// Keep the kernel's log and the output of each run, not only of those that fail
     #[arg(long)]
     keep_log: bool,
@@ -64,14 +61,10 @@ impl Options {
     }
 
     /// The command line of the guest's shell.
-    fn command(&self, part: usize) -> String {
+    fn command(&self) -> String {
         self.exec.clone().unwrap_or_else(|| {
             let words = self.args.iter().map(|word| quote(word));
-            let program = match self.parts.get() {
-                1 => "live-tests".to_owned(),
-                parts => format!("TCPTRACE_TEST_PART={part}/{parts} live-tests"),
-            };
-            std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
+            std::iter::once("live-tests".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
         })
     }
 }
@@ -87,20 +80,19 @@ struct Turn {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     host::install_missing_tools()?;
     let programs = programs::build()?;
+    let command = options.command();
+    let series = options.series();
     let processors = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let jobs = options.jobs.unwrap_or(processors).get().min(series.len());
     // One apt after the other.
-    let kernels: Vec<_> =
-        options.series().into_iter().map(|series| (series, kernels::have(series))).collect();
-    let parts = (1..=options.parts.get()).flat_map(|part| kernels.iter().map(move |kernel| (part, kernel)));
-    let parts: Vec<_> = parts.collect();
-    let jobs = options.jobs.unwrap_or(processors).get().min(parts.len());
-    let queue = Mutex::new(parts.into_iter().enumerate());
+    let kernels: Vec<_> = series.into_iter().map(|series| (series, kernels::have(series))).collect();
+    let queue = Mutex::new(kernels.into_iter().enumerate());
     let turns = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some((position, (part, (series, kernel)))) = next(&queue) {
-                    let turn = turn(options, part, series, kernel.as_ref(), &programs, jobs > 1);
+                while let Some((position, (series, kernel))) = next(&queue) {
+                    let turn = turn(options, series, kernel, &programs, &command, jobs > 1);
                     turns.lock().unwrap_or_else(PoisonError::into_inner).push((position, turn));
                 }
             });
@@ -122,22 +114,20 @@ fn next<T: Iterator>(queue: &Mutex<T>) -> Option<T::Item> {
 
 fn turn(
     options: &Options,
-    part: usize,
     series: &Series,
-    kernel: Result<&Kernel, &Error>,
+    kernel: Result<Kernel>,
     programs: &Programs,
+    command: &str,
     is_one_of_many: bool,
 ) -> Turn {
     let begun = Instant::now();
-    let command = options.command(part);
-    let of_parts = if options.parts.get() > 1 { format!(".{part}") } else { String::new() };
     let mut name = series.name.to_owned();
-    let verdict = kernel.map_err(|error| anyhow!("{error:#}")).and_then(|kernel| {
-        name = format!("{}{of_parts}", kernel.release);
+    let verdict = kernel.and_then(|kernel| {
+        name.clone_from(&kernel.release);
         eprintln!("xtask: Linux {name}: {command}");
-        let guest = Guest { kernel, programs, command: &command };
+        let guest = Guest { kernel: &kernel, programs, command };
         let run = qemu::Run {
-            name: &format!("{}{of_parts}", series.name),
+            name: series.name,
             patience: Duration::from_mins(options.patience),
             keep_log: options.keep_log,
             is_one_of_many,
