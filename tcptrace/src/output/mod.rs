@@ -15,6 +15,7 @@ mod only_summary;
 pub mod snapshot;
 mod summary;
 mod text;
+pub mod tui;
 
 use std::{cell::Cell, io, sync::Arc};
 

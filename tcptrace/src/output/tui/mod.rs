@@ -1,0 +1,3 @@
+//! The full-screen view: what is known, in pages.
+
+pub mod world;
