@@ -8,7 +8,10 @@ use std::{
 };
 
 use crate::{
-    model::{Cgroup, Comm, Connection, Filter, KtimeNs, Owner, SocketKey, TcpState, histogram::Ending},
+    model::{
+        Cgroup, Comm, Connection, Filter, KtimeNs, Observation, Owner, SocketKey, TcpState, Transition,
+        histogram::Ending,
+    },
     output::{Moment, Names, findings::FindingReport},
 };
 
@@ -127,6 +130,14 @@ impl Row {
             Some(closed) => (now.since(closed), false),
             None => self.connection.age(now),
         }
+    }
+
+    /// Whether the filter keeps it. `cgroup` is its owner's, where that is known.
+    pub fn is_kept_by(&self, filter: &Filter, cgroup: Option<&Cgroup>) -> bool {
+        let observed = Observation::of_state(self.key, &self.connection, self.owner);
+        let state = self.state();
+        let transition = Transition { old: state, new: state, ..observed.transition };
+        filter.keeps(&Observation { transition, ..observed }, cgroup)
     }
 }
 

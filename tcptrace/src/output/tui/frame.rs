@@ -1,0 +1,170 @@
+//! What stands around every page: the names of the pages, what is seen and how well, and the keys.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Modifier,
+};
+
+use super::{
+    keymap::BINDINGS,
+    page::{Context, PageId},
+    split_top,
+    table::{put, unicode_width},
+    text,
+    theme::Tone,
+    world::World,
+};
+use crate::output::{escape, hist::units};
+
+/// Where what is.
+#[derive(Clone, Debug, Default)]
+pub struct Areas {
+    tabs: Rect,
+    status: Rect,
+    /// The page's own.
+    pub page: Rect,
+    /// Keys, what there is to say, or the filter line.
+    pub bottom: Rect,
+    places: Vec<(PageId, Rect)>,
+}
+
+impl Areas {
+    /// Of a screen, with so many lines at the bottom.
+    pub fn of(area: Rect, bottom: u16) -> Self {
+        let (tabs, rest) = split_top(area, 1);
+        let (status, rest) = split_top(rest, 1);
+        let (page, bottom) = split_top(rest, rest.height.saturating_sub(bottom));
+        let mut places = Vec::new();
+        let mut x = tabs.x;
+        for (number, page) in (1_u16..).zip(PageId::NUMBERED) {
+            // `1 Overview`, and a gap; narrow screens have the numbers alone, but for what is needed to click.
+            let width =
+                u16::try_from(page.name().len() + 2).unwrap_or(u16::MAX).min(tabs.right().saturating_sub(x));
+            debug_assert!(number < 10, "one digit");
+            places.push((page, Rect { x, width, ..tabs }));
+            x = x.saturating_add(width).saturating_add(2).min(tabs.right());
+        }
+        Self { tabs, status, page, bottom, places }
+    }
+
+    /// The page whose name is there.
+    pub fn tab_at(&self, at: Position) -> Option<PageId> {
+        self.places.iter().find(|(_, area)| area.contains(at)).map(|(page, _)| *page)
+    }
+}
+
+/// The names of the pages.
+pub fn draw_tabs(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, shown: PageId) {
+    let theme = context.theme;
+    for (number, (page, area)) in (1..).zip(&areas.places) {
+        // One connection is reached from all of them.
+        let is_shown = *page == shown || shown == PageId::Connection && *page == PageId::Connections;
+        let style = if is_shown { theme.title().add_modifier(Modifier::REVERSED) } else { theme.text() };
+        put(buffer, *area, &format!("{number} {}", page.name()), style, false, context);
+    }
+    let used = areas.places.last().map_or(0, |(_, area)| area.right().saturating_add(2));
+    let rest = Rect { x: used, width: areas.tabs.right().saturating_sub(used), ..areas.tabs };
+    let about = context.world.about();
+    let mut name = format!("tcptrace {} {}", about.source, escape::text(&about.host));
+    if unicode_width(&name) > usize::from(rest.width) {
+        name.clone_from(&about.source);
+    }
+    put(buffer, rest, name.trim_end(), theme.dim(), true, context);
+}
+
+/// What is seen, how well, and what was missed while the picture stands still.
+pub fn draw_status(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, live: Option<&dyn World>) {
+    let theme = context.theme;
+    let world = context.world;
+    let overview = world.overview();
+    let mut parts: Vec<(String, _)> = Vec::new();
+    match live {
+        Some(live) => {
+            let (then, now) = (overview, live.overview());
+            let since = live.now().ktime.since(world.now().ktime).unwrap_or(0);
+            let missed = |of: u64, before: u64| text::count(of.saturating_sub(before));
+            parts.push((
+                format!(
+                    "PAUSED {} ago; since then {} transitions, {} opened, {} closed",
+                    units::time(since),
+                    missed(now.transitions, then.transitions),
+                    missed(now.opened_total, then.opened_total),
+                    missed(now.closed_total, then.closed_total),
+                ),
+                theme.tone(Tone::Warning),
+            ));
+            if now.lost > then.lost {
+                let lost = missed(now.lost, then.lost);
+                parts.push((format!("{lost} LOST"), theme.tone(Tone::Critical)));
+            }
+        }
+        None => {
+            let open = overview.states.iter().map(|state| state.count).sum();
+            parts.push((format!("{} open", text::count(open)), theme.strong()));
+            parts.push((format!("{}/s", text::count(overview.transitions_per_s)), theme.text()));
+            if overview.lost > 0 {
+                let ago = overview.lost_at.and_then(|at| world.now().ktime.since(at));
+                let ago = ago.map_or_else(String::new, |ago| format!(", {} ago", units::time(ago)));
+                parts.push((format!("{} LOST{ago}", text::count(overview.lost)), theme.tone(Tone::Critical)));
+            } else {
+                parts.push(("0 lost".to_owned(), theme.tone(Tone::Good)));
+            }
+            let found = world.found().findings.len();
+            if found > 0 {
+                let worst = world.found().findings.iter().map(|(_, finding)| tone_of(finding.severity)).max();
+                let word = if found == 1 { "finding" } else { "findings" };
+                parts.push((format!("{found} {word}"), theme.tone(worst.unwrap_or(Tone::Info))));
+            }
+            parts.push((format!("own CPU {}", text::percent(overview.own_cpu)), theme.dim()));
+            parts.push((units::time(world.now().elapsed_ns), theme.dim()));
+            if !world.about().ways.is_empty() {
+                parts.push((world.about().ways.clone(), theme.dim()));
+            }
+            if !world.about().selection.is_empty() {
+                parts.push((escape::text(&world.about().selection).into_owned(), theme.tone(Tone::Info)));
+            }
+        }
+    }
+    let mut rest = areas.status;
+    for (text, style) in parts {
+        if rest.is_empty() {
+            break;
+        }
+        put(buffer, rest, &text, style, false, context);
+        let used = u16::try_from(unicode_width(&text)).unwrap_or(u16::MAX).saturating_add(2).min(rest.width);
+        rest = Rect { x: rest.x + used, width: rest.width - used, ..rest };
+    }
+}
+
+/// How urgent a severity is.
+pub fn tone_of(severity: &str) -> Tone {
+    match severity {
+        "critical" => Tone::Critical,
+        "warning" => Tone::Warning,
+        _ => Tone::Info,
+    }
+}
+
+/// What there is to say, or else the keys that matter most.
+pub fn draw_bottom(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, said: Option<&str>) {
+    if let Some(said) = said {
+        put(buffer, areas.bottom, said, context.theme.tone(Tone::Warning), false, context);
+        return;
+    }
+    let mut rest = areas.bottom;
+    for binding in BINDINGS {
+        let Some(word) = binding.short else { continue };
+        let key = binding.label.split(' ').next().unwrap_or_default();
+        let needs = u16::try_from(key.len() + 1 + word.len()).unwrap_or(u16::MAX);
+        if needs > rest.width {
+            break;
+        }
+        put(buffer, rest, key, context.theme.label().add_modifier(Modifier::BOLD), false, context);
+        let after = u16::try_from(key.len() + 1).unwrap_or(u16::MAX).min(rest.width);
+        let place = Rect { x: rest.x + after, width: rest.width - after, ..rest };
+        put(buffer, place, word, context.theme.dim(), false, context);
+        let used = needs.saturating_add(2).min(rest.width);
+        rest = Rect { x: rest.x + used, width: rest.width - used, ..rest };
+    }
+}

@@ -1,0 +1,8 @@
+//! The page Connections.
+
+use super::{super::page::PageId, pictures};
+
+#[test]
+fn drawn() {
+    pictures(PageId::Connections, "2");
+}

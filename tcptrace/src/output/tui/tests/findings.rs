@@ -1,0 +1,8 @@
+//! The page Findings.
+
+use super::{super::page::PageId, pictures};
+
+#[test]
+fn drawn() {
+    pictures(PageId::Findings, "5");
+}

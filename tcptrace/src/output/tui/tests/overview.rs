@@ -1,0 +1,8 @@
+//! The page Overview.
+
+use super::{super::page::PageId, pictures};
+
+#[test]
+fn drawn() {
+    pictures(PageId::Overview, "1");
+}
