@@ -40,6 +40,9 @@ enum Command {
         /// Rest between two connections of a thread
         #[arg(long, default_value_t = 0)]
         rest_us: u64,
+        /// A run that takes so long measures nothing
+        #[arg(long, default_value_t = 300)]
+        time_limit_s: u64,
     },
     /// Makes a connection every so often until standard input is closed
     Trickle {
@@ -80,9 +83,13 @@ enum Kind {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Attach { object, program } => attach::run(&object, &program),
-        Command::Churn { connections, threads, kind, rest_us } => {
-            churn::run(connections, threads, kind, Duration::from_micros(rest_us))
-        }
+        Command::Churn { connections, threads, kind, rest_us, time_limit_s } => churn::run(
+            connections,
+            threads,
+            kind,
+            Duration::from_micros(rest_us),
+            Duration::from_secs(time_limit_s),
+        ),
         Command::Trickle { every_ms } => churn::trickle(every_ms),
         Command::Sockets { count, port } => sockets::run(count, port),
         Command::Model { connections, events } => model::run(connections, events),

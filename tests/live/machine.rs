@@ -53,6 +53,8 @@ pub(crate) enum Feature {
     Mptcp,
     /// A processor that is not emulated.
     Speed,
+    /// `tmux`, which is a terminal.
+    Terminal,
 }
 
 /// The tests that cannot be without; a test's name begins with one of these.
@@ -78,6 +80,7 @@ const NEEDED: &[(&str, Feature)] = &[
     ("leaks::in_a_cgroup", Feature::Speed),
     ("leaks::stacks", Feature::Speed),
     ("leaks::watch", Feature::Speed),
+    ("screen::", Feature::Terminal),
     ("snapshot::a_hundred_thousand", Feature::Speed),
     ("snapshot::without_root", Feature::Speed),
     ("owners::closed_by_a_kernel_thread", Feature::Mptcp),
@@ -86,12 +89,13 @@ const NEEDED: &[(&str, Feature)] = &[
 ];
 
 impl Feature {
-    const ALL: [Self; 3] = [Self::Cookies, Self::Mptcp, Self::Speed];
+    const ALL: [Self; 4] = [Self::Cookies, Self::Mptcp, Self::Speed, Self::Terminal];
 
     pub(crate) fn is_there(self) -> bool {
         match self {
             Self::Cookies => kernel_is_at_least(5, 12),
             Self::Speed => !is_slow(),
+            Self::Terminal => !is_slow() && crate::screen::has_tmux(),
             Self::Mptcp => Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_ok(),
         }
     }
@@ -100,6 +104,7 @@ impl Feature {
         match self {
             Self::Cookies => "this kernel has no socket cookies for tracing programs (Linux 5.12)",
             Self::Speed => "the processor is emulated, and what they are about is the same on every kernel",
+            Self::Terminal => "tmux is not installed, or the processor is emulated",
             Self::Mptcp => "this kernel has no MPTCP sockets (CONFIG_MPTCP)",
         }
     }

@@ -26,6 +26,7 @@ mod places;
 mod privileges;
 mod resets;
 mod rights;
+mod screen;
 mod seeding;
 mod servers;
 mod services;
@@ -138,6 +139,7 @@ const TESTS: &[(&str, Test)] = &[
     ("hist::known_dwells", hist::known_dwells),
     ("hist::intervals", hist::intervals),
     ("hist::count_of_intervals", hist::count_of_intervals),
+    ("screen::tour", screen::tour),
     ("services::nginx", services::nginx),
     ("services::redis", services::redis),
     ("snapshot::same_as_ss", snapshot::same_as_ss),

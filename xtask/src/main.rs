@@ -3,7 +3,9 @@
 mod bench;
 mod ebpf;
 mod fuzz;
+mod picture;
 mod privileged;
+mod pty;
 mod vm;
 mod workspace;
 
@@ -45,6 +47,8 @@ enum Verb {
     },
     /// Boot other kernels in QEMU and run the live tests there, or a command
     Vm(vm::Options),
+    /// Take the pictures of the full-screen view in docs/pictures, of the real program
+    Picture,
     /// Measure what tracing costs, beside the tools that people know
     Bench(bench::Options),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(error) => Err(error),
         },
+        Verb::Picture => picture::run(),
         Verb::Bench(options) => bench::run(&options),
     };
     match done {

@@ -7,7 +7,7 @@ mod expected;
 mod finding;
 mod healthy;
 mod opening;
-mod stage;
+pub(crate) mod stage;
 mod steady;
 
 use std::{

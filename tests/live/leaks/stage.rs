@@ -158,7 +158,7 @@ fn counters() -> Result<Vec<(String, u64)>> {
 }
 
 /// A service of a scene.
-pub(super) fn address() -> SocketAddr {
+pub(crate) fn address() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, unique_port()).into()
 }
 

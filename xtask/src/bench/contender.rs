@@ -142,16 +142,7 @@ impl Running {
     }
 
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let dir = format!("/proc/{}", self.child.id());
-        let mut cpu_ns = 0;
-        for task in fs::read_dir(format!("{dir}/task")).with_context(|| dir.clone())? {
-            // A thread may be gone by now.
-            let schedstat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            cpu_ns += first_number(&schedstat).unwrap_or(0);
-        }
-        let status = fs::read_to_string(format!("{dir}/status")).with_context(|| dir.clone())?;
-        let peak = status.lines().find_map(|line| first_number(line.strip_prefix("VmHWM:")?));
-        Ok(Usage { cpu_ns, peak_bytes: peak.context("no VmHWM")? * 1024 })
+        usage_of(self.child.id())
     }
 
     /// Waits until it has nothing to do any more.
@@ -227,6 +218,20 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
+}
+
+/// What a process has used up to now.
+pub(crate) fn usage_of(pid: u32) -> Result<Usage> {
+    let dir = format!("/proc/{pid}");
+    let mut cpu_ns = 0;
+    for task in fs::read_dir(format!("{dir}/task")).with_context(|| dir.clone())? {
+        // A thread may be gone by now.
+        let schedstat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        cpu_ns += first_number(&schedstat).unwrap_or(0);
+    }
+    let status = fs::read_to_string(format!("{dir}/status")).with_context(|| dir.clone())?;
+    let peak = status.lines().find_map(|line| first_number(line.strip_prefix("VmHWM:")?));
+    Ok(Usage { cpu_ns, peak_bytes: peak.context("no VmHWM")? * 1024 })
 }
 
 /// Reads to the end; keeps the last line.

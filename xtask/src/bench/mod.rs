@@ -18,6 +18,7 @@ mod sample;
 mod startup;
 mod table;
 mod user;
+mod view;
 
 use std::fs;
 
@@ -59,6 +60,8 @@ enum Name {
     Micro,
     /// Start, seeding, size
     Start,
+    /// The full-screen view: processor time, and how soon it answers
+    View,
 }
 
 impl Name {
@@ -70,6 +73,7 @@ impl Name {
             Self::Model => model::measure(kit).map(|section| vec![section]),
             Self::Micro => micro::measure(kit).map(|section| vec![section]),
             Self::Start => startup::measure(kit).map(|section| vec![section]),
+            Self::View => view::measure(kit).map(|section| vec![section]),
         }
     }
 
