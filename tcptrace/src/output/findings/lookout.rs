@@ -11,7 +11,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use super::{FindingReport, Status};
 use crate::{
     model::{
-        Comm, Connection, Frame, Held, KtimeNs, Observation, Owner, ProcessStart, SocketKey, TcpState,
+        Comm, Connection, Frame, Held, KtimeNs, Observation, Owner, ProcessStart, SocketKey, Task, TcpState,
         findings::{
             Census, Engine, Finding, Host, Thresholds,
             condition::{Condition, Numbers},
@@ -202,6 +202,19 @@ impl Lookout {
         let condition = self.options.condition.as_ref();
         let holds = condition.is_some_and(|condition| condition.holds(&found, &Asked(&census, engine)));
         Looked { found, sockets: census.sockets(), holds }
+    }
+
+    /// A second is over. Call it each second, after the look at its end, if there is one.
+    pub fn second(&mut self, at: Moment) {
+        self.engine(at);
+        if let Some(engine) = &mut self.engine {
+            engine.second(at.ktime, &self.host);
+        }
+    }
+
+    /// The name of a process: that of its main thread, as far as it was seen.
+    pub fn name_of(&self, task: &Task) -> Comm {
+        self.processes.get(&(task.pid, task.started)).copied().unwrap_or(task.comm)
     }
 
     /// Completed stays by service port.

@@ -77,6 +77,7 @@ impl Findings {
     /// What is wrong now. The census is used up.
     fn look(&mut self, at: Moment) -> Looked {
         let looked = self.lookout.look(at);
+        self.lookout.second(at);
         self.has_held.set(looked.holds || self.is_watch && self.has_held.get());
         looked
     }
