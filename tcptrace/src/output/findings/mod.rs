@@ -3,6 +3,7 @@
 mod json;
 mod report;
 mod text;
+pub(in crate::output) mod words;
 
 use std::{
     cell::Cell,
