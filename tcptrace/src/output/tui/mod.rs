@@ -1,6 +1,7 @@
 //! The full-screen view: what is known, in pages. It knows no terminal: whoever has one hands in what was typed, and
 //! draws.
 
+pub mod export;
 pub mod filter_line;
 pub mod frame;
 pub mod glyphs;
@@ -8,6 +9,7 @@ pub mod help;
 pub mod keymap;
 pub mod page;
 pub mod pages;
+pub mod spark;
 pub mod still;
 pub mod table;
 pub mod text;
