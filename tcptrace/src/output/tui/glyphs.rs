@@ -11,6 +11,8 @@ pub struct Glyphs {
     pub bars: bar::Set<'static>,
     /// Frames.
     pub border: border::Set<'static>,
+    /// The same, stronger.
+    pub strong: border::Set<'static>,
     /// A whole cell of a lying bar.
     pub full: &'static str,
     /// The rest of it.
@@ -23,6 +25,14 @@ pub struct Glyphs {
     pub right: &'static str,
     /// An arrow down.
     pub down: &'static str,
+    /// The head of an arrow to the left, one cell.
+    pub head_left: &'static str,
+    /// The head of an arrow to the right, one cell.
+    pub head_right: &'static str,
+    /// The head of an arrow up.
+    pub head_up: &'static str,
+    /// A line that another one leaves upwards.
+    pub branch_up: &'static str,
     /// Sorted with the small first.
     pub ascending: &'static str,
     /// Sorted with the large first.
@@ -48,12 +58,17 @@ pub const UNICODE: Glyphs = Glyphs {
     is_ascii: false,
     bars: bar::NINE_LEVELS,
     border: border::PLAIN,
+    strong: border::THICK,
     full: "█",
     empty: "·",
     parts: &["▏", "▎", "▍", "▌", "▋", "▊", "▉"],
     across: "─",
     right: "→",
     down: "▼",
+    head_left: "◀",
+    head_right: "▶",
+    head_up: "▲",
+    branch_up: "┴",
     ascending: "▲",
     descending: "▼",
     ellipsis: "…",
@@ -89,12 +104,26 @@ pub const ASCII: Glyphs = Glyphs {
         horizontal_top: "-",
         horizontal_bottom: "-",
     },
+    strong: border::Set {
+        top_left: "+",
+        top_right: "+",
+        bottom_left: "+",
+        bottom_right: "+",
+        vertical_left: "|",
+        vertical_right: "|",
+        horizontal_top: "=",
+        horizontal_bottom: "=",
+    },
     full: "#",
     empty: ".",
     parts: &[],
     across: "-",
     right: "->",
     down: "v",
+    head_left: "<",
+    head_right: ">",
+    head_up: "^",
+    branch_up: "+",
     ascending: "^",
     descending: "v",
     ellipsis: "~",

@@ -2,6 +2,7 @@
 //! draws.
 
 pub mod data;
+pub mod export;
 pub mod filter_line;
 pub mod frame;
 pub mod glyphs;
@@ -9,6 +10,7 @@ pub mod help;
 pub mod keymap;
 pub mod page;
 pub mod pages;
+pub mod spark;
 pub mod still;
 pub mod table;
 pub mod text;

@@ -6,7 +6,7 @@ use ratatui::{
 };
 
 use super::{glyphs::Glyphs, keymap::Action, theme::Theme, world::World};
-use crate::model::SocketKey;
+use crate::model::{SocketKey, TcpState};
 
 /// What a page is drawn with.
 #[derive(Clone, Copy)]
@@ -79,6 +79,13 @@ pub enum Target {
     Connections(String),
     /// One connection.
     Connection(SocketKey),
+}
+
+impl Target {
+    /// The connections in a state.
+    pub fn in_state(state: TcpState) -> Self {
+        Self::Connections(format!("--state {}", state.name().to_lowercase().replace('_', "-")))
+    }
 }
 
 /// One page.

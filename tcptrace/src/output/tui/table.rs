@@ -105,6 +105,11 @@ impl Table {
         self.top..self.rows.min(self.top + usize::from(self.body.height))
     }
 
+    /// Whether there are columns out of sight, as drawn last.
+    pub const fn hides_columns(&self) -> bool {
+        self.has_more || self.left > 0
+    }
+
     /// Moves. Returns whether the action was one of a table's. Sorting is for the caller to carry out when
     /// [`Self::sort`] or [`Self::is_descending`] has changed.
     pub fn act(&mut self, action: Action, rows: usize, columns: usize) -> bool {

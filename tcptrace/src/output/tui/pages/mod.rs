@@ -2,11 +2,13 @@
 
 mod connection;
 mod connections;
+mod counts;
 mod diagram;
 mod findings;
 mod overview;
 mod ports;
 mod processes;
+mod ranking;
 
 pub use self::{
     connection::ConnectionPage, connections::ConnectionsPage, diagram::DiagramPage, findings::FindingsPage,
