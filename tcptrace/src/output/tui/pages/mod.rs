@@ -7,6 +7,9 @@ mod findings;
 mod overview;
 mod ports;
 mod processes;
+mod row_json;
+mod staleness;
+mod words;
 
 pub use self::{
     connection::ConnectionPage, connections::ConnectionsPage, diagram::DiagramPage, findings::FindingsPage,
