@@ -190,6 +190,11 @@ impl Connection {
         }
     }
 
+    /// Whether [`Self::entered`] is known to one tick of the kernel's timer only.
+    pub const fn is_entered_to_a_jiffy(&self) -> bool {
+        matches!(self.since, Since::Jiffy)
+    }
+
     /// How long it has been in its state, as far as known, and whether that is a lower bound.
     pub fn age(&self, now: KtimeNs) -> (Option<u64>, bool) {
         match self.since {

@@ -3,7 +3,7 @@
 mod page;
 mod pages;
 mod rules;
-mod wrap;
+pub(in crate::output) mod wrap;
 
 use std::io::{self, Write};
 

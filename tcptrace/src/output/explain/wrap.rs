@@ -10,7 +10,7 @@ pub(super) fn columns(text: &str) -> usize {
 
 /// The text in lines of at most so many columns, but for words that are longer. Breaks are at blanks, and before Chinese
 /// characters.
-pub(super) fn wrap(text: &str, most: usize) -> Vec<String> {
+pub(in crate::output) fn wrap(text: &str, most: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in words(text) {

@@ -183,6 +183,7 @@ impl Tui {
                     Some(_) => None,
                     None => Some(Box::new(Still::of(world))),
                 };
+                self.pages.connections.order_anew();
             }
             Action::Page(number) => {
                 if let Some(page) = PageId::NUMBERED.get(usize::from(number).wrapping_sub(1)) {

@@ -82,7 +82,9 @@ pub struct Table {
     pub sort: usize,
     /// The large first.
     pub is_descending: bool,
-    /// The first row that is seen.
+    /// So many rows at the top stay where they are when the others scroll, if they fit half of the room.
+    pub fixed: usize,
+    /// Rows that are scrolled out at the top, behind those that stay.
     top: usize,
     /// Columns that are scrolled out to the left, behind the first.
     left: usize,
@@ -100,9 +102,19 @@ impl Table {
         Self { sort, is_descending, ..Self::default() }
     }
 
-    /// Rows that are in sight, as drawn last.
+    /// Rows that are in sight, as drawn last, but for those that stay where they are.
     pub fn seen(&self) -> std::ops::Range<usize> {
-        self.top..self.rows.min(self.top + usize::from(self.body.height))
+        self.top + self.staying()..self.rows.min(self.top + usize::from(self.body.height))
+    }
+
+    /// How many rows do not scroll.
+    fn staying(&self) -> usize {
+        self.fixed.min(self.rows).min(usize::from(self.body.height) / 2)
+    }
+
+    /// The row in a line, counted from the first one.
+    fn row_in(&self, line: usize) -> usize {
+        if line < self.staying() { line } else { line + self.top }
     }
 
     /// Whether there are columns out of sight, as drawn last.
@@ -113,7 +125,7 @@ impl Table {
     /// Moves. Returns whether the action was one of a table's. Sorting is for the caller to carry out when
     /// [`Self::sort`] or [`Self::is_descending`] has changed.
     pub fn act(&mut self, action: Action, rows: usize, columns: usize) -> bool {
-        let page = usize::from(self.body.height).max(1);
+        let page = usize::from(self.body.height).saturating_sub(self.staying()).max(1);
         let last = rows.saturating_sub(1);
         self.selected = self.selected.min(last);
         match action {
@@ -150,7 +162,7 @@ impl Table {
             }
             return Some(Clicked::Heading(column));
         }
-        let row = self.top + usize::from(at.y.checked_sub(self.body.y)?);
+        let row = self.row_in(usize::from(at.y.checked_sub(self.body.y)?));
         if !self.body.contains(at) || row >= self.rows {
             return None;
         }
@@ -196,7 +208,10 @@ impl Table {
             put(buffer, heading, &name, style, columns[column].is_number, context);
             self.headings.push((column, heading));
         }
-        for (line, row) in (self.body.y..self.body.bottom()).zip(self.top..rows) {
+        for (line, row) in (self.body.y..self.body.bottom()).zip((0..).map(|line| self.row_in(line))) {
+            if row >= rows {
+                break;
+            }
             let is_selected = row == self.selected;
             for &(column, x, width) in &places {
                 let Cell { text, style } = cell(row, column);
@@ -211,9 +226,13 @@ impl Table {
 
     /// Keeps the selected row in sight.
     fn scroll(&mut self, rows: usize) {
-        let height = usize::from(self.body.height).max(1);
+        let staying = self.staying();
+        let height = usize::from(self.body.height).saturating_sub(staying).max(1);
         self.selected = self.selected.min(rows.saturating_sub(1));
-        self.top = self.top.min(self.selected).max((self.selected + 1).saturating_sub(height));
+        if let Some(selected) = self.selected.checked_sub(staying) {
+            self.top = self.top.min(selected).max((selected + 1).saturating_sub(height));
+        }
+        let rows = rows.saturating_sub(staying);
         self.top = self.top.min(rows.saturating_sub(height.min(rows)));
     }
 

@@ -9,6 +9,9 @@ mod overview;
 mod ports;
 mod processes;
 mod ranking;
+mod row_json;
+mod staleness;
+mod words;
 
 pub use self::{
     connection::ConnectionPage, connections::ConnectionsPage, diagram::DiagramPage, findings::FindingsPage,
