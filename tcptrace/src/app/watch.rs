@@ -1,11 +1,11 @@
-//! `tcptrace watch`: a line for each transition.
+//! `tcptrace watch`: a full-screen view, or a line for each transition.
 
 use std::{
-    io::{self, BufWriter},
+    io::{self, BufWriter, IsTerminal as _},
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use jiff::tz::TimeZone;
 
 use super::{
@@ -22,22 +22,67 @@ const OUTPUT_BUFFER: usize = 64 * 1024;
 
 /// Traces until it is told to end.
 pub(super) fn run(watch: &Watch) -> Result<ExitCode> {
-    let Ended { code, summary } = session::run(&watch.session, format(watch), None)?;
+    let lines = match output(watch, io::stdin().is_terminal() && io::stdout().is_terminal())? {
+        Output::View => return view(watch),
+        Output::Lines(lines) => lines,
+    };
+    let Ended { code, summary } = session::run(&watch.session, format(watch, lines), None)?;
     if let Some(summary) = summary
-        && matches!(watch.output, OutputFormat::Text | OutputFormat::Csv)
+        && matches!(lines, Lines::Text | Lines::Csv)
     {
         eprintln!("tcptrace: {summary}");
     }
     Ok(code)
 }
 
-fn format(watch: &Watch) -> Box<dyn Sink> {
+/// Shows it full-screen.
+fn view(_watch: &Watch) -> Result<ExitCode> {
+    bail!("the view is not built in")
+}
+
+/// How to show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    View,
+    Lines(Lines),
+}
+
+/// A format of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lines {
+    Text,
+    Json,
+    Csv,
+    Summary,
+}
+
+/// As it was asked for; where it was not, as it can be shown.
+fn output(watch: &Watch, is_terminal: bool) -> Result<Output> {
+    let has_command = !watch.session.command.is_empty();
+    Ok(match watch.output {
+        Some(OutputFormat::Tui) if has_command => {
+            bail!("-o tui is not for a COMMAND, whose output would be on the same screen; -o text is")
+        }
+        Some(OutputFormat::Tui) if !is_terminal => {
+            bail!("-o tui needs a terminal as standard input and output; -o text, json and csv do not")
+        }
+        Some(OutputFormat::Tui) => Output::View,
+        Some(OutputFormat::Text) => Output::Lines(Lines::Text),
+        Some(OutputFormat::Json) => Output::Lines(Lines::Json),
+        Some(OutputFormat::Csv) => Output::Lines(Lines::Csv),
+        Some(OutputFormat::Summary) => Output::Lines(Lines::Summary),
+        None if is_terminal && !has_command => Output::View,
+        None => Output::Lines(Lines::Text),
+    })
+}
+
+fn format(watch: &Watch, lines: Lines) -> Box<dyn Sink> {
     let out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
-    match watch.output {
-        OutputFormat::Json => Box::new(Json::new(out)),
-        OutputFormat::Csv => Box::new(Csv::new(out, watch.header)),
-        OutputFormat::Summary => Box::new(OnlySummary::new(out)),
-        OutputFormat::Text => Box::new(Text::new(
+    match lines {
+        Lines::Json => Box::new(Json::new(out)),
+        Lines::Csv => Box::new(Csv::new(out, watch.header)),
+        Lines::Summary => Box::new(OnlySummary::new(out)),
+        Lines::Text => Box::new(Text::new(
             out,
             TextOptions {
                 header: watch.header,
@@ -46,5 +91,35 @@ fn format(watch: &Watch) -> Box<dyn Sink> {
                 wall_clock: watch.wall_clock.then(TimeZone::system),
             },
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn shown(args: &[&str], is_terminal: bool) -> Result<Output> {
+        let cli = Cli::try_parse_from([&["tcptrace", "watch"], args].concat())?;
+        let Command::Watch(args) = cli.command else { bail!("it is watch") };
+        output(&args.meaning(0), is_terminal)
+    }
+
+    #[test]
+    fn on_a_terminal_it_is_shown_full_screen_unless_something_else_is_there() {
+        let text = Output::Lines(Lines::Text);
+        for (args, on_terminal, elsewhere) in [
+            (&[][..], Some(Output::View), Some(text)),
+            (&["-o", "tui"], Some(Output::View), None),
+            (&["-o", "text"], Some(text), Some(text)),
+            (&["-o", "csv"], Some(Output::Lines(Lines::Csv)), Some(Output::Lines(Lines::Csv))),
+            (&["--", "true"], Some(text), Some(text)),
+            (&["-o", "tui", "--", "true"], None, None),
+        ] {
+            assert_eq!(shown(args, true).ok(), on_terminal, "{args:?} on a terminal");
+            assert_eq!(shown(args, false).ok(), elsewhere, "{args:?} elsewhere");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use self::{
     selection::Places,
     session::Session,
     snapshot::{SnapshotArgs, SnapshotCommand, SnapshotFormat},
-    watch::{ColorChoice, OutputFormat, Watch, WatchArgs},
+    watch::{ColorChoice, OutputFormat, Theme, Watch, WatchArgs},
 };
 
 /// What was typed.
@@ -48,9 +48,9 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show every change of state as it happens, a line each
+    /// Show every change of state as it happens: on a terminal in a full-screen view, otherwise a line each
     ///
-    /// Columns: TIME since the start in seconds (-T: wall clock), PID and COMM of the owner of the socket (never of
+    /// Columns of `-o text`: TIME since the start in seconds (-T: wall clock), PID and COMM of the owner of the socket (never of
     /// the task that happened to be on the CPU), IP version, local and remote address and port, the state left and
     /// the state entered, and the time spent in the state left in milliseconds. Unknown is `-`. A time that began
     /// before tracing is a lower bound: `>=12.3`.

@@ -12,9 +12,9 @@ use super::{
 pub struct WatchArgs {
     #[command(flatten)]
     selection: SelectionArgs,
-    /// Format of the lines
-    #[arg(short, long, value_enum, default_value_t, help_heading = "Output")]
-    output: OutputFormat,
+    /// How to show it; on a terminal (standard input and output) `tui`, unless there is a COMMAND, else `text`
+    #[arg(short, long, value_enum, help_heading = "Output")]
+    output: Option<OutputFormat>,
     /// Colours; the variable NO_COLOR turns `auto` off
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
     color: ColorChoice,
@@ -27,6 +27,12 @@ pub struct WatchArgs {
     /// More columns (role, who closed, cause of the end, uid, netns, cookie, origin) and room for v6 addresses
     #[arg(short, long, help_heading = "Output")]
     wide: bool,
+    /// Colours of the full-screen view
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Output")]
+    theme: Theme,
+    /// No Unicode in the full-screen view
+    #[arg(long, help_heading = "Output")]
+    ascii: bool,
     /// Show the user stack of the last connect, listen, accept or close of each connection, with function, file and line
     #[arg(long, help_heading = "Tracing")]
     stacks: bool,
@@ -35,10 +41,11 @@ pub struct WatchArgs {
 }
 
 /// `-o`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
+    /// A full-screen view, on a terminal
+    Tui,
     /// Columns for people
-    #[default]
     Text,
     /// One object a line
     Json,
@@ -60,13 +67,27 @@ pub enum ColorChoice {
     Never,
 }
 
+/// `--theme`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Theme {
+    /// What suits the terminal
+    #[default]
+    Auto,
+    /// For a dark background
+    Dark,
+    /// For a light background
+    Light,
+    /// No colours
+    Mono,
+}
+
 /// What it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// What to trace, and how.
     pub session: Session,
-    /// Format of the lines.
-    pub output: OutputFormat,
+    /// How to show it; `None` when that depends on what standard output is.
+    pub output: Option<OutputFormat>,
     /// Colours.
     pub color: ColorChoice,
     /// Names of the columns first.
@@ -75,6 +96,10 @@ pub struct Watch {
     pub wall_clock: bool,
     /// More columns.
     pub wide: bool,
+    /// Colours of the view.
+    pub theme: Theme,
+    /// No Unicode in the view.
+    pub ascii: bool,
 }
 
 impl WatchArgs {
@@ -89,6 +114,8 @@ impl WatchArgs {
             header: !self.no_header,
             wall_clock: self.time,
             wide: self.wide,
+            theme: self.theme,
+            ascii: self.ascii,
         }
     }
 }
