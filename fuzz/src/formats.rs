@@ -18,6 +18,7 @@ use tcptrace::{
         diagram::{DiagramFormat, DiagramReporter},
         findings::{
             FindingReporter, Findings, FindingsJson, FindingsOptions, FindingsText, FindingsTextOptions,
+            LookoutOptions,
         },
         hist::{Earlier, Hist, HistCsv, HistJson, HistOptions, HistText, HistTextOptions, Reporter},
     },
@@ -156,7 +157,8 @@ fn findings(reporter: impl FindingReporter + 'static) -> Findings {
         let least = Given { number: Some(1), span_ns: Some(0) };
         thresholds.set(rule, key, least).expect("there is such a threshold");
     }
-    let options = FindingsOptions { thresholds, with_stacks: true, ..FindingsOptions::default() };
+    let lookout = LookoutOptions { thresholds, with_stacks: true, ..LookoutOptions::default() };
+    let options = FindingsOptions { lookout, is_watch: false };
     Findings::new(options, Box::new(reporter))
 }
 

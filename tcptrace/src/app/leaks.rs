@@ -16,6 +16,7 @@ use crate::{
     cli::{LeaksCommand, LeaksFormat},
     output::findings::{
         FindingReporter, Findings, FindingsJson, FindingsOptions, FindingsText, FindingsTextOptions,
+        LookoutOptions,
     },
 };
 
@@ -27,16 +28,16 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks until it is told to end.
 pub(super) fn run(leaks: &LeaksCommand) -> Result<ExitCode> {
-    let options = FindingsOptions {
+    let lookout = LookoutOptions {
         only: leaks.only.clone(),
         thresholds: thresholds::of(leaks)?,
-        is_watch: leaks.is_watch,
         with_stacks: leaks.with_stacks,
         needs_owner: leaks.session.settings.filter.asks_for_owners()
             || leaks.session.places.cgroup.is_some()
             || !leaks.session.command.is_empty(),
         condition: leaks.fail_on.clone(),
     };
+    let options = FindingsOptions { lookout, is_watch: leaks.is_watch };
     let findings = Findings::new(options, reporter(leaks));
     let has_held = findings.has_held();
     let intervals = Intervals { every: EVERY, count: None };

@@ -36,6 +36,10 @@ const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait for an owner's own calls before it is looked for among all processes.
 const UNOWNED_NS: u64 = 1_000_000_000;
 
+/// A search for connections without an owner is followed by a pause of so many times its own length, or by the longest one:
+/// 0.1 % of a processor.
+const SEARCH_PAUSE_FACTOR: u64 = 1000;
+
 /// How often to look for owners at most.
 const SEEK_EVERY: Duration = Duration::from_secs(5);
 
@@ -174,9 +178,16 @@ impl Looks {
             self.sampling.is_under_way = self.survey.ask_for_all(Asked::Sample);
         }
         let settled = KtimeNs(now.0.saturating_sub(UNOWNED_NS));
-        if self.seeking_holders.is_due(now) && pipeline.table().has_unowned(self.sought_until, settled) {
-            self.seeking_holders.is_under_way = self.survey.ask_for_all(Asked::Holders);
-            self.sought_until = settled;
+        if self.seeking_holders.is_due(now) {
+            if pipeline.table().has_unowned(self.sought_until, settled) {
+                self.seeking_holders.is_under_way = self.survey.ask_for_all(Asked::Holders);
+                self.sought_until = settled;
+            } else {
+                // That has gone through all connections.
+                self.seeking_holders.done(now, clock::now(), SEARCH_PAUSE_FACTOR);
+                let latest = after(now, SEEK_EVERY);
+                self.seeking_holders.not_before = self.seeking_holders.not_before.min(latest);
+            }
         }
         if self.to_heal > 0 && self.healing.is_due(now) {
             self.healing.is_under_way = self.survey.ask_for_all(Asked::Heal);

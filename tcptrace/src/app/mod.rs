@@ -10,6 +10,7 @@ mod leaks;
 mod looks;
 mod names;
 mod pipeline;
+mod rows;
 mod selection;
 mod session;
 mod snapshot;
@@ -19,6 +20,7 @@ mod symbols;
 mod terminal;
 mod thresholds;
 mod watch;
+mod world;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -1,6 +1,6 @@
 //! The way of an event through model and output: one for live, replayed and synthetic events.
 
-use std::{borrow::Cow, io, num::NonZeroU32};
+use std::{borrow::Cow, cell::RefCell, io, num::NonZeroU32};
 
 use crate::{
     model::{
@@ -13,18 +13,18 @@ use crate::{
 
 /// Table, filter and sink, put together.
 pub struct Pipeline {
-    table: Table,
-    filter: Filter,
+    pub(super) table: Table,
+    pub(super) filter: Filter,
     sink: Box<dyn Sink>,
-    naming: Box<dyn Naming>,
+    pub(super) naming: RefCell<Box<dyn Naming>>,
     source_decides_owners: bool,
     /// Where stacks are asked for.
     symbols: Option<Box<dyn Symbolise>>,
-    stacks: Stacks,
+    pub(super) stacks: Stacks,
     started: KtimeNs,
     wall_clock: WallClock,
     shown: u64,
-    syncookies: u64,
+    pub(super) syncookies: u64,
     audits: u64,
     drift: u64,
 }
@@ -48,7 +48,7 @@ impl Pipeline {
             table: Table::new(started, limits),
             filter,
             sink,
-            naming: Box::new(Nameless::default()),
+            naming: RefCell::new(Box::new(Nameless::default())),
             source_decides_owners: false,
             symbols: None,
             stacks: Stacks::default(),
@@ -63,7 +63,7 @@ impl Pipeline {
 
     /// Who knows names of cgroups and namespaces. Nobody does at first.
     pub fn set_naming(&mut self, naming: Box<dyn Naming>) {
-        self.naming = naming;
+        self.naming = RefCell::new(naming);
     }
 
     /// Whether the source reports nothing more of a connection once its owner is known and not asked for. It can be
@@ -79,7 +79,7 @@ impl Pipeline {
 
     /// Names that were found for network namespaces.
     pub fn report_namespaces(&mut self, namespaces: Vec<(NonZeroU32, NetnsName)>) {
-        self.naming.report(namespaces);
+        self.naming.get_mut().report(namespaces);
     }
 
     /// What the source reports, see [`Table::set_sees`].
@@ -94,7 +94,7 @@ impl Pipeline {
     /// The output cannot be written.
     pub fn take(&mut self, batch: &Batch, wall_clock: WallClock) -> io::Result<()> {
         self.wall_clock = wall_clock;
-        self.naming.begin();
+        self.naming.get_mut().begin();
         for lost in &batch.lost {
             self.lost(lost)?;
         }
@@ -241,7 +241,7 @@ impl Pipeline {
     fn accepted(&mut self, event: &Accepted) {
         if self.source_decides_owners && self.filter.asks_for_owners() {
             let owner = Owner { task: event.task, is: OwnerIs::Caller };
-            let names = self.naming.names(Some(&owner), None);
+            let names = self.naming.get_mut().names(Some(&owner), None);
             if !self.filter.keeps_owner(Some(&owner), names.cgroup.as_deref()) {
                 self.table.forget(event.key);
             }
@@ -267,12 +267,13 @@ impl Pipeline {
         let forgets = self.filter.is_decidable_early();
         let mut unwanted = Vec::new();
         let nameless = Names::default();
+        let naming = self.naming.get_mut();
         work(&mut self.table, &mut |observed| {
             if result.is_err() {
                 return;
             }
             let names = if wants_names {
-                self.naming.names(observed.owner.as_ref(), observed.connection.netns)
+                naming.names(observed.owner.as_ref(), observed.connection.netns)
             } else {
                 &nameless
             };
@@ -324,17 +325,18 @@ impl Pipeline {
             return;
         }
         let at = self.moment(now);
-        self.naming.begin();
+        let naming = self.naming.get_mut();
+        naming.begin();
         for (key, connection) in self.table.live() {
             let owner = self.table.owner_of(connection);
-            let names = self.naming.names(owner.as_ref(), connection.netns);
+            let names = naming.names(owner.as_ref(), connection.netns);
             if self.filter.keeps(&Observation::of_state(*key, connection, owner), names.cgroup.as_deref()) {
                 self.sink.open(at, *key, connection, owner.as_ref(), names);
             }
         }
         for (key, held) in self.table.held() {
             let owner = self.table.owner_of(&held.connection);
-            let names = self.naming.names(owner.as_ref(), held.connection.netns);
+            let names = naming.names(owner.as_ref(), held.connection.netns);
             if self.filter.keeps_held(*key, held, owner, names.cgroup.as_deref()) {
                 self.sink.held(at, *key, held, owner.as_ref(), names);
             }
@@ -350,9 +352,10 @@ impl Pipeline {
         self.tell(Table::settle_all)?;
         self.tell_open(now);
         let at = self.moment(now);
+        let naming = self.naming.get_mut();
         for (key, held) in self.table.held() {
             let owner = self.table.owner_of(&held.connection);
-            let names = self.naming.names(owner.as_ref(), held.connection.netns);
+            let names = naming.names(owner.as_ref(), held.connection.netns);
             if self.filter.keeps_held(*key, held, owner, names.cgroup.as_deref()) {
                 self.sink.notice(at, &Notice::Held(*key, held, owner, names.clone()))?;
             }
@@ -374,7 +377,8 @@ impl Pipeline {
         &self.table
     }
 
-    fn moment(&self, ktime: KtimeNs) -> Moment {
+    /// A moment of the kernel's clock, for people.
+    pub(super) fn moment(&self, ktime: KtimeNs) -> Moment {
         moment(ktime, self.started, self.wall_clock)
     }
 }

@@ -13,6 +13,7 @@ mod half_open;
 pub mod heal;
 pub mod held;
 pub mod histogram;
+mod known;
 mod listeners;
 pub mod observation;
 pub mod owner;

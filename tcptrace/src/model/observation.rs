@@ -5,6 +5,7 @@ use super::{
     dwell::Dwell,
     event::{ResetReason, SocketKey, Transition},
     owner::Owner,
+    state::TcpState,
     time_wait::synthetic,
 };
 
@@ -15,6 +16,8 @@ pub struct Observation {
     pub transition: Transition,
     /// Its connection, after the transition.
     pub connection: Connection,
+    /// The state that the table had the socket in until now, whatever the kernel says of it; `None` when it had it in none.
+    pub before: Option<TcpState>,
     /// Time spent in the old state, `None` when unknown.
     pub dwell: Option<Dwell>,
     /// Who owns the socket.
@@ -28,6 +31,13 @@ impl Observation {
     pub fn of_state(key: SocketKey, connection: &Connection, owner: Option<Owner>) -> Self {
         let transition = synthetic(connection, key, connection.since_ns(), connection.state);
         let transition = Transition { old: connection.state, ..transition };
-        Self { transition, connection: *connection, dwell: None, owner, reset_reason: None }
+        Self {
+            transition,
+            connection: *connection,
+            before: Some(connection.state),
+            dwell: None,
+            owner,
+            reset_reason: None,
+        }
     }
 }

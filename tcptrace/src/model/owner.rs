@@ -133,6 +133,12 @@ impl Table {
         connection.owner.and_then(|owner| self.owners.get(owner))
     }
 
+    /// A number for its owner's process, below the number of processes that are known and the same for all of its connections
+    /// until the table changes: to look things up in a list.
+    pub fn owner_number(&self, connection: &Connection) -> Option<usize> {
+        connection.owner.map(|owner| index(owner.number))
+    }
+
     /// Takes in who was found to hold descriptors of sockets. What an owner's own calls have told stands.
     pub fn note_holders(&mut self, holders: &[(SocketKey, Task)]) {
         for (key, task) in holders {

@@ -57,7 +57,7 @@ pub struct Sees {
 #[derive(Debug)]
 pub struct Table {
     pub(super) live: Ordered,
-    closed: Ordered,
+    pub(super) closed: Ordered,
     limits: Limits,
     pub(super) counters: Counters,
     /// A connection that is not in the table has not changed since this moment.
@@ -216,7 +216,8 @@ impl Table {
         let owner = transition.task.map(|task| self.owners.refer(Owner { task, is: OwnerIs::Caller }));
         let known = if begins { None } else { self.live.to_back(&key) };
         let mut request = None;
-        let (step, connection) = if let Some(connection) = known {
+        let (step, connection, before) = if let Some(connection) = known {
+            let before = connection.state;
             if connection.body == Body::Request {
                 // Whatever follows, it is no request socket any more.
                 request = Some(*connection);
@@ -230,11 +231,11 @@ impl Table {
                 // Whatever happened unseen was over when the loss was noticed: since then it is in `old`.
                 connection.resume(old, Some(lost).filter(|lost| *lost <= transition.ts));
             }
-            (connection.step(transition, owner), *connection)
+            (connection.step(transition, owner), *connection, Some(before))
         } else {
-            let (step, connection) = self.begin(transition, begins, owner);
+            let (step, connection, before) = self.begin(transition, begins, owner);
             self.live.insert(key, connection);
-            (step, connection)
+            (step, connection, before)
         };
         if let Some(request) = request {
             self.forget_request(key, &request);
@@ -262,19 +263,22 @@ impl Table {
         }
         self.make_room(transition.ts);
         let owner = self.owner_of(&connection);
-        Observation { transition: *transition, connection, dwell: step.dwell, owner, reset_reason: None }
+        let (transition, dwell) = (*transition, step.dwell);
+        Observation { transition, connection, before, dwell, owner, reset_reason: None }
     }
 
-    /// Begins a life: at its birth, or in the middle when the birth was not seen.
+    /// Begins a life: at its birth, or in the middle when the birth was not seen. With the state of one that was alive under
+    /// its key.
     fn begin(
         &mut self,
         transition: &Transition,
         is_birth: bool,
         owner: Option<OwnerRef>,
-    ) -> (Step, Connection) {
+    ) -> (Step, Connection, Option<TcpState>) {
         self.counters.opened += 1;
-        if let Some(before) = self.live.remove(&transition.key) {
-            self.forget_request(transition.key, &before);
+        let before = self.live.remove(&transition.key);
+        if let Some(before) = &before {
+            self.forget_request(transition.key, before);
             // A new life under a key that was alive: the end of the old one was missed.
             self.counters.gaps += 1;
             self.counters.closed += 1;
@@ -297,7 +301,7 @@ impl Table {
         if transition.old == TcpState::Listen || transition.old == TcpState::SynRecv {
             connection.owner = self.listeners.owner_for(&connection, transition.listener);
         }
-        (connection.step(transition, owner), connection)
+        (connection.step(transition, owner), connection, before.map(|before| before.state))
     }
 
     /// Since when a connection that is not in the table is in the state that it leaves at `ts`: nothing happened to it

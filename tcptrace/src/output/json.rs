@@ -111,7 +111,7 @@ pub(super) struct TransitionFields<'a> {
 impl<'a> TransitionFields<'a> {
     pub(super) fn new(at: Moment, observed: &'a Observation, beside: Beside<'a>, medium: Medium) -> Self {
         let names = beside.names;
-        let Observation { transition, connection, dwell, owner, reset_reason } = observed;
+        let Observation { transition, connection, dwell, owner, reset_reason, .. } = observed;
         let Connection { local, remote, role, netns, closed_by, end_cause, origin, .. } = connection;
         let cgroup = names.cgroup.as_deref();
         let workload = cgroup.map(|cgroup| &cgroup.workload);

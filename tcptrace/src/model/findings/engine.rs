@@ -57,7 +57,7 @@ impl Engine {
         self.activity.add(observed);
     }
 
-    /// What is wrong at `now`, the worst first. Call it each second.
+    /// What is wrong at `now`, the worst first.
     pub fn look(
         &mut self,
         now: KtimeNs,
@@ -96,6 +96,11 @@ impl Engine {
             let worst = (std::cmp::Reverse(finding.severity), std::cmp::Reverse(finding.count));
             (worst, finding.rule, format!("{:?}", finding.subject))
         });
+        found
+    }
+
+    /// A second is over. Call it each second, after the look at its end, if there is one.
+    pub fn second(&mut self, now: KtimeNs, host: &Host) {
         self.activity.next_second();
         if now.since(self.halves[1]).is_some_and(|elapsed| elapsed >= HALF_NS) {
             self.activity.rotate();
@@ -103,7 +108,6 @@ impl Engine {
             let [_, younger] = std::mem::take(&mut self.counters);
             self.counters = [younger, host.counters.clone()];
         }
-        found
     }
 
     /// By how many the sockets in a state grow in a minute.

@@ -110,6 +110,16 @@ impl Histograms {
         self.entries.get(key).map(|entry| entry.stays(state).0)
     }
 
+    /// What is counted for a key; `None` where it is not counted by itself.
+    pub fn entry(&self, key: Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// All that are counted by themselves, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (Key, &Entry)> {
+        self.entries.iter()
+    }
+
     /// All keys together.
     pub fn all(&self) -> Entry {
         let mut all = self.other.clone();

@@ -27,7 +27,7 @@ fn observation() -> impl Strategy<Value = Observation> {
         };
         let mut connection = Connection::begin(&transition, Since::Unknown, KtimeNs(0));
         (connection.role, connection.end_cause) = (Some(Role::Server), end_cause);
-        Observation { transition, connection, dwell, owner: None, reset_reason: None }
+        Observation { transition, connection, before: None, dwell, owner: None, reset_reason: None }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The full-screen view: what is known, in pages. It knows no terminal: whoever has one hands in what was typed, and
 //! draws.
 
+pub mod data;
 pub mod filter_line;
 pub mod frame;
 pub mod glyphs;

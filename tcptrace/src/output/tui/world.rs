@@ -43,6 +43,11 @@ pub trait World {
     /// By process, the same.
     fn processes(&self) -> &[ProcessRow];
 
+    /// How many ports and how many processes there was no room for: they are summed up in the rows without one.
+    fn left_out(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
     /// When that walk was; `None` before the first.
     fn walked(&self) -> Option<KtimeNs>;
 
@@ -52,7 +57,8 @@ pub trait World {
     /// What is wrong.
     fn found(&self) -> &Found;
 
-    /// How many connections [`Self::each`] would go through if nothing was filtered.
+    /// How many connections [`Self::each`] would go through if nothing was filtered, as the last walk has shown, with what was
+    /// seen to change since.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -144,7 +150,7 @@ impl Row {
 /// Counts and rates.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overview {
-    /// By [`place`].
+    /// By [`place`]; none is in CLOSE, see `held`.
     pub states: [StateCount; STATES],
     /// Closed sockets that are held.
     pub held: u64,
