@@ -107,7 +107,7 @@ fn start(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> Result
 
 /// Turns the feed on.
 async fn open(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> Result<Ended> {
-    let stop = Stop::prepare().context("cannot catch signals")?;
+    let stop = Stop::prepare(company.front.is_some()).context("cannot catch signals")?;
     let (opened, filter, launch) = Opened::open(session)?;
     let (mut pipeline, stop, company) = begin(session, opened.started(), filter, sink, stop, company)?;
     let kernel = opened.begin(&mut pipeline);
@@ -183,6 +183,9 @@ async fn trace(
     }
     // It has shown all that it will show, and may have to leave a screen as it was.
     let had_front = front.take().is_some();
+    if had_front {
+        stop.alone();
+    }
     if reason == Reason::OutputClosed {
         return Ok(Ended { code, summary: None });
     }
