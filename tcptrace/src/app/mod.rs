@@ -7,10 +7,12 @@ mod facts;
 mod hist;
 mod launch;
 mod leaks;
+mod log;
 mod looks;
 mod names;
 mod pipeline;
 mod rows;
+mod screen;
 mod selection;
 mod session;
 mod snapshot;
@@ -87,7 +89,9 @@ fn start_log(verbose: u8, tells_warnings: bool) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
+        .with_writer(log::ToLog)
+        // It would say so on standard error, and fail if that is gone.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .without_time()

@@ -4,7 +4,10 @@
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(super) enum Reason {
 
 /// Waits for the first reason to stop.
 pub(super) struct Stop {
+    /// The next signal kills.
+    is_fatal: Arc<AtomicBool>,
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -43,15 +48,19 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From here on signals no longer kill the process, unless they come twice: while nobody reads our output, we cannot end in
-    /// good order.
-    pub(super) fn prepare() -> io::Result<Self> {
+    /// good order. Where somebody `has_screen`, that takes care of it as long as it is there: see [`Self::alone`].
+    pub(super) fn prepare(has_screen: bool) -> io::Result<Self> {
+        let is_fatal = Arc::new(AtomicBool::new(false));
         for number in [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| kind.as_raw_value()) {
-            let has_come = Arc::new(AtomicBool::new(false));
+            let has_come = if has_screen { Arc::clone(&is_fatal) } else { Arc::default() };
             // In this order: the first one finds that none has come.
             flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&has_come))?;
-            flag::register(number, has_come)?;
+            if !has_screen {
+                flag::register(number, has_come)?;
+            }
         }
         Ok(Self {
+            is_fatal,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
@@ -64,6 +73,11 @@ impl Stop {
                 .and_then(|output| poll::register(output, Interest::ERROR))
                 .ok(),
         })
+    }
+
+    /// Whoever had the screen has left it: from now on, a signal kills.
+    pub(super) fn alone(&self) {
+        self.is_fatal.store(true, Ordering::SeqCst);
     }
 
     /// `--duration` begins now.

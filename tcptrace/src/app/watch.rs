@@ -1,7 +1,7 @@
 //! `tcptrace watch`: a full-screen view, or a line for each transition.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -9,12 +9,22 @@ use anyhow::{Result, bail};
 use jiff::tz::TimeZone;
 
 use super::{
+    screen::Screen,
     session::{self, Ended},
     terminal,
+    world::Gathering,
 };
 use crate::{
     cli::{OutputFormat, Watch},
-    output::{Csv, Json, OnlySummary, Sink, Text, TextOptions},
+    model::Filter,
+    output::{
+        Csv, Json, OnlySummary, Sink, Text, TextOptions,
+        findings::LookoutOptions,
+        tui::{
+            data::DataOptions,
+            world::{Completion, FilterError, FilterLanguage},
+        },
+    },
 };
 
 /// Room for a few hundred lines: one write for a batch under load, one a line when it is quiet.
@@ -39,8 +49,34 @@ pub(super) fn run(watch: &Watch) -> Result<ExitCode> {
 }
 
 /// Shows it full-screen.
-fn view(_watch: &Watch) -> Result<ExitCode> {
-    bail!("the view is not built in")
+fn view(watch: &Watch) -> Result<ExitCode> {
+    let lookout = LookoutOptions {
+        with_stacks: watch.session.settings.stacks,
+        needs_owner: watch.session.settings.filter.asks_for_owners() || watch.session.places.cgroup.is_some(),
+        ..LookoutOptions::default()
+    };
+    let states = watch.session.settings.filter.states;
+    let (gathering, sink) = Gathering::begin(DataOptions { lookout, states });
+    let screen = Screen::new(watch, String::new(), gathering, Box::new(NoLanguage))?;
+    let Ended { code, summary } = session::run_with(&watch.session, sink, None, Box::new(screen))?;
+    if let Some(summary) = summary {
+        // The terminal may be gone.
+        let _ = writeln!(io::stderr(), "tcptrace: {summary}");
+    }
+    Ok(code)
+}
+
+/// Connections cannot be filtered in the view.
+struct NoLanguage;
+
+impl FilterLanguage for NoLanguage {
+    fn parse(&self, line: &str) -> Result<Filter, FilterError> {
+        Err(FilterError { at: 0..line.len(), message: "there are no filters".to_owned() })
+    }
+
+    fn complete(&self, _: &str) -> Vec<Completion> {
+        Vec::new()
+    }
 }
 
 /// How to show it.

@@ -112,7 +112,7 @@ fn start(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> Result
 
 /// Turns the feed on.
 async fn open(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> Result<Ended> {
-    let stop = Stop::prepare().context("cannot catch signals")?;
+    let stop = Stop::prepare(company.front.is_some()).context("cannot catch signals")?;
     if let Some(load) = session.demo {
         let mut synthetic = Synthetic::open(load);
         let filter = session.settings.filter.clone();
@@ -200,6 +200,9 @@ async fn trace(
     }
     // It has shown all that it will show, and may have to leave a screen as it was.
     let had_front = front.take().is_some();
+    if had_front {
+        stop.alone();
+    }
     if reason == Reason::OutputClosed {
         return Ok(Ended { code, summary: None });
     }
