@@ -60,7 +60,7 @@ impl<K: Copy + Eq + Hash, V> Ordered<K, V> {
     }
 
     /// Moves an entry to the back.
-    pub(super) fn to_back(&mut self, key: &K) -> Option<&mut V> {
+    pub(super) fn renew(&mut self, key: &K) -> Option<&mut V> {
         let place = *self.places.get(key)?;
         if place != self.youngest {
             self.unlink(place);
@@ -71,7 +71,7 @@ impl<K: Copy + Eq + Hash, V> Ordered<K, V> {
 
     /// Puts an entry at the back, in the place of another of this key.
     pub(super) fn insert(&mut self, key: K, value: V) {
-        if let Some(known) = self.to_back(&key) {
+        if let Some(known) = self.renew(&key) {
             *known = value;
             return;
         }
@@ -214,7 +214,7 @@ mod tests {
                     }
                     Step::Remove(key) => prop_assert_eq!(ordered.remove(&key), known.remove(&key)),
                     Step::ToBack(key) => {
-                        prop_assert_eq!(ordered.to_back(&key).copied(), known.to_back(&key).copied());
+                        prop_assert_eq!(ordered.renew(&key).copied(), known.to_back(&key).copied());
                     }
                     Step::PopFront => prop_assert_eq!(ordered.pop_front(), known.pop_front()),
                 }

@@ -216,7 +216,7 @@ impl Table {
         self.counters.transitions += 1;
         let begins = old.begins_life(new);
         let owner = transition.task.map(|task| self.owners.refer(Owner { task, is: OwnerIs::Caller }));
-        let known = if begins { None } else { self.live.to_back(&key) };
+        let known = if begins { None } else { self.live.renew(&key) };
         let mut request = None;
         let (step, connection, before) = if let Some(connection) = known {
             let before = connection.state;
