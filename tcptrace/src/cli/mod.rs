@@ -4,6 +4,7 @@
 mod doctor;
 mod error;
 mod explain;
+pub(crate) mod filter_line;
 mod hist;
 mod leaks;
 mod selection;
@@ -11,6 +12,7 @@ mod session;
 mod snapshot;
 pub(crate) mod values;
 mod watch;
+mod words;
 
 use clap::{ArgAction, Parser, Subcommand};
 
