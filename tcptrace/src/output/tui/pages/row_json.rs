@@ -18,7 +18,7 @@ const OF_TRANSITIONS: [&str; 8] =
 
 /// The row at a moment: the fields of a `transition` that are not about a change, and `state`, `kind` (`open`, `held`,
 /// `closed`), `duration_ns` and `duration_is`, which are about that state.
-pub fn fields(row: &Row, at: Moment, world: &dyn World) -> Map<String, Value> {
+pub(super) fn fields(row: &Row, at: Moment, world: &dyn World) -> Map<String, Value> {
     let observed = Observation::of_state(row.key, &row.connection, row.owner);
     let names = world.names(row);
     let beside = Beside { names: &names, stack: None, is_new_stack: false };

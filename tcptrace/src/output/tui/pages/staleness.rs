@@ -9,26 +9,26 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Up to when a stay is as fresh as any, and from when it is longer than it should be, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub(super) struct Span {
     /// Nothing to look at.
-    pub fresh: u64,
+    pub(super) fresh: u64,
     /// It should be over.
-    pub stale: u64,
+    pub(super) stale: u64,
 }
 
 /// How a stay compares with what is normal.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Staleness {
+pub(super) struct Staleness {
     /// From fresh (0) to stale (1) and no further, for the colour: each doubling of the age is the same step.
-    pub share: f64,
+    pub(super) share: f64,
     /// The age in thousandths of what is normal at most.
-    pub thousandths: u64,
+    pub(super) thousandths: u64,
     /// The age is a lower bound, and so is this.
-    pub is_at_least: bool,
+    pub(super) is_at_least: bool,
 }
 
 /// What is normal; `None` where a stay may be as long as it likes. Where a rule of `leaks` draws a line, it is drawn here, too.
-pub fn span(kind: Kind, state: TcpState) -> Option<Span> {
+pub(super) fn span(kind: Kind, state: TcpState) -> Option<Span> {
     let seconds = |fresh, stale| Some(Span { fresh: fresh * SECOND, stale: stale * SECOND });
     match kind {
         // What is over is over.
@@ -38,7 +38,7 @@ pub fn span(kind: Kind, state: TcpState) -> Option<Span> {
         Kind::Open => match state {
             // As long as the program wants; a closed one that is open is none.
             TcpState::Established | TcpState::Listen | TcpState::Close => None,
-            // A segment that gets no answer is sent again after 1 s (TCP_TIMEOUT_INIT) and after 3 s; rule syn-sent-stuck.
+            // What gets no answer is sent again after 1 s (TCP_TIMEOUT_INIT), and once more by 3 s; rule syn-sent-stuck.
             TcpState::SynSent | TcpState::SynRecv => seconds(1, 3),
             // What we wait for is one ACK, a round trip away. After 30 s the FIN was sent again some six times; rules
             // fin-wait1-stuck, closing-stuck, last-ack-stuck.
@@ -54,7 +54,7 @@ pub fn span(kind: Kind, state: TcpState) -> Option<Span> {
 }
 
 /// How stale a row is; `None` where there is nothing to compare with, or its age is not known at all.
-pub fn of(row: &Row, now: KtimeNs) -> Option<Staleness> {
+pub(super) fn of(row: &Row, now: KtimeNs) -> Option<Staleness> {
     let Span { fresh, stale } = span(row.kind, row.state())?;
     let (age, is_at_least) = row.age(now);
     let (age, thousandths) = (age?, thousandths(row, now)?);
@@ -64,7 +64,7 @@ pub fn of(row: &Row, now: KtimeNs) -> Option<Staleness> {
 }
 
 /// The age in thousandths of what is normal at most; `None` as with [`of`].
-pub fn thousandths(row: &Row, now: KtimeNs) -> Option<u64> {
+pub(super) fn thousandths(row: &Row, now: KtimeNs) -> Option<u64> {
     let Span { stale, .. } = span(row.kind, row.state())?;
     let thousandths = u128::from(row.age(now).0?) * 1000 / u128::from(stale);
     Some(u64::try_from(thousandths).unwrap_or(u64::MAX))

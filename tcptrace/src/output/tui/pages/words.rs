@@ -6,15 +6,15 @@ use crate::{
 };
 
 /// Why a connection ended.
-pub const fn end_cause(cause: EndCause) -> &'static str {
+pub(super) const fn end_cause(cause: EndCause) -> &'static str {
     match cause {
-        EndCause::Fin => "orderly: both FINs were sent and acknowledged",
+        EndCause::Fin => "both FINs were sent and acknowledged",
         EndCause::ResetLocal => "we reset it: linger 0, unread data at close, or an abort",
         EndCause::ResetRemote => "the peer reset it",
         EndCause::Refused => "the peer refused the connection: RST in answer to our SYN",
         EndCause::Timeout => "the peer did not answer any more",
         EndCause::Overflow => "the handshake was complete, but the accept queue had no room",
-        EndCause::TwExpired => "orderly: the time in TIME_WAIT, or FIN_WAIT2 of an orphan, was over",
+        EndCause::TwExpired => "the time in TIME_WAIT, or FIN_WAIT2 of an orphan, was over, as it should be",
         EndCause::TwReused => "a new connection took the place of the one in TIME_WAIT",
         EndCause::TwKilled => {
             "the one in TIME_WAIT was taken away: killed, reset, or its network namespace is gone"
@@ -25,7 +25,7 @@ pub const fn end_cause(cause: EndCause) -> &'static str {
 }
 
 /// How urgent that is; `None` where it is as it should be, or not known.
-pub const fn tone(cause: EndCause) -> Option<Tone> {
+pub(super) const fn tone(cause: EndCause) -> Option<Tone> {
     match cause {
         EndCause::ResetLocal | EndCause::ResetRemote | EndCause::Refused | EndCause::Timeout => {
             Some(Tone::Warning)
@@ -38,7 +38,7 @@ pub const fn tone(cause: EndCause) -> Option<Tone> {
 }
 
 /// Who closed first.
-pub const fn closed_by(by: ClosedBy) -> &'static str {
+pub(super) const fn closed_by(by: ClosedBy) -> &'static str {
     match by {
         ClosedBy::Local => "we closed first",
         ClosedBy::Remote => "the peer closed first",
@@ -46,12 +46,12 @@ pub const fn closed_by(by: ClosedBy) -> &'static str {
 }
 
 /// Whether one side at least has closed.
-pub const fn is_closing(state: TcpState) -> bool {
+pub(super) const fn is_closing(state: TcpState) -> bool {
     !matches!(state, TcpState::Listen | TcpState::SynSent | TcpState::SynRecv | TcpState::Established)
 }
 
 /// How we came to know of a connection.
-pub const fn origin(origin: Origin) -> &'static str {
+pub(super) const fn origin(origin: Origin) -> &'static str {
     match origin {
         Origin::Observed => "its birth was seen",
         Origin::Seeded => "it was open when tracing began; what was before is not known",
@@ -60,16 +60,18 @@ pub const fn origin(origin: Origin) -> &'static str {
 }
 
 /// How we know who owns it.
-pub const fn owner_is(is: OwnerIs) -> &'static str {
+pub(super) const fn owner_is(is: OwnerIs) -> &'static str {
     match is {
         OwnerIs::Caller => "it made a system call of the socket's own",
-        OwnerIs::Listener => "owns the listener; nobody has accepted it yet, as far as is known",
-        OwnerIs::Holder => "was found to hold a descriptor of it",
+        OwnerIs::Listener => {
+            "it owns the listener, and nobody has accepted the connection yet, as far as is known"
+        }
+        OwnerIs::Holder => "it was found to hold a descriptor",
     }
 }
 
 /// Which side it is.
-pub const fn role(role: Option<Role>) -> &'static str {
+pub(super) const fn role(role: Option<Role>) -> &'static str {
     match role {
         Some(Role::Client) => "client: we connected",
         Some(Role::Server) => "server: the peer connected to us",

@@ -23,7 +23,7 @@ use crate::{
 
 /// What is in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(super) enum What {
     /// Name of the owner.
     Owner,
     /// Its process.
@@ -61,10 +61,10 @@ pub enum What {
 }
 
 /// How many.
-pub const COUNT: usize = 17;
+pub(super) const COUNT: usize = 17;
 
 /// In the order of the table: what is needed to see who has to do what comes first, and eight of them fit 80 columns.
-pub const ORDER: [What; COUNT] = [
+pub(super) const ORDER: [What; COUNT] = [
     What::Owner,
     What::Pid,
     What::State,
@@ -85,7 +85,7 @@ pub const ORDER: [What; COUNT] = [
 ];
 
 /// As the table takes them.
-pub const COLUMNS: [Column; COUNT] = {
+pub(super) const COLUMNS: [Column; COUNT] = {
     let mut columns = [What::Owner.column(); COUNT];
     let mut at = 0;
     while at < COUNT {
@@ -96,7 +96,7 @@ pub const COLUMNS: [Column; COUNT] = {
 };
 
 /// Their names and what they mean.
-pub const HELP: [(&str, &str); COUNT] = {
+pub(super) const HELP: [(&str, &str); COUNT] = {
     let mut help = [("", ""); COUNT];
     let mut at = 0;
     while at < COUNT {
@@ -108,7 +108,7 @@ pub const HELP: [(&str, &str); COUNT] = {
 
 impl What {
     /// Its place in [`ORDER`].
-    pub fn place(self) -> usize {
+    pub(super) fn place(self) -> usize {
         ORDER.iter().position(|what| *what == self).unwrap_or_default()
     }
 
@@ -177,7 +177,7 @@ impl What {
     }
 
     /// What stands in a row.
-    pub fn cell(self, row: &Row, names: &Names, context: &Context<'_>) -> Cell {
+    pub(super) fn cell(self, row: &Row, names: &Names, context: &Context<'_>) -> Cell {
         let connection = &row.connection;
         let (theme, now) = (context.theme, context.world.now().ktime);
         let plain = |text: Cow<'static, str>| {
@@ -226,7 +226,7 @@ impl What {
     }
 
     /// By what it is sorted: the value, and a second one among equals. `None` is what is not known.
-    pub fn key(self, row: &Row, now: KtimeNs) -> (Option<u128>, Option<u64>) {
+    pub(super) fn key(self, row: &Row, now: KtimeNs) -> (Option<u128>, Option<u64>) {
         let connection = &row.connection;
         let key = match self {
             Self::Owner => row.owner.map(|owner| u128::from_be_bytes(owner.task.comm.0)),
@@ -302,12 +302,12 @@ fn address(end: Endpoint) -> (Option<u128>, Option<u64>) {
 }
 
 /// The state in words.
-pub fn state(row: &Row) -> &'static str {
+pub(in crate::output::tui::pages) fn state(row: &Row) -> &'static str {
     if row.kind == Kind::Held { "CLOSE held" } else { row.state().name() }
 }
 
 /// How long it has been in its state.
-pub fn age(row: &Row, context: &Context<'_>) -> String {
+pub(super) fn age(row: &Row, context: &Context<'_>) -> String {
     let age = row.age(context.world.now().ktime);
     let is_to_a_jiffy = row.closed.is_none() && row.connection.is_entered_to_a_jiffy();
     let mark = if is_to_a_jiffy && age.0.is_some() { "~" } else { "" };
@@ -315,7 +315,7 @@ pub fn age(row: &Row, context: &Context<'_>) -> String {
 }
 
 /// `3.2x`, `14x`, `12kx`
-pub fn times(stale: Staleness, context: &Context<'_>) -> String {
+pub(in crate::output::tui::pages) fn times(stale: Staleness, context: &Context<'_>) -> String {
     let mark = if stale.is_at_least { context.glyphs.at_least } else { "" };
     let thousandths = stale.thousandths;
     let text = match thousandths / 1000 {
@@ -353,7 +353,7 @@ fn endpoint(end: Endpoint, family: Family) -> Cow<'static, str> {
 }
 
 /// What the owner's cgroup is for those who run things in it.
-pub fn place(names: &Names) -> Cow<'static, str> {
+pub(in crate::output::tui::pages) fn place(names: &Names) -> Cow<'static, str> {
     let Some(cgroup) = names.cgroup.as_deref() else { return UNKNOWN.into() };
     let workload = &cgroup.workload;
     if let Some(container) = &workload.container {
@@ -373,6 +373,6 @@ fn netns(row: &Row, names: &Names) -> Cow<'static, str> {
 }
 
 /// As `ss -e` shows it.
-pub fn cookie(row: &Row) -> Cow<'static, str> {
+pub(in crate::output::tui::pages) fn cookie(row: &Row) -> Cow<'static, str> {
     row.key.cookie().map_or_else(|| UNKNOWN.into(), |cookie| format!("{cookie:x}").into())
 }

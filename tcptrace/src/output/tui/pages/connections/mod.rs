@@ -11,7 +11,7 @@ use ratatui::{
 use rustc_hash::FxHashMap;
 use serde_json::json;
 
-pub(in crate::output::tui::pages) use self::columns::{age, cookie, place, times};
+pub(in crate::output::tui::pages) use self::columns::{cookie, place, state, times};
 use self::{
     columns::{COLUMNS, ORDER, What},
     order::{Order, Wanted},
@@ -217,7 +217,7 @@ impl ConnectionsPage {
         if cleared > 0 {
             return "All that the filter keeps is closed and not listed. `c` brings it back.".to_owned();
         }
-        if self.line.is_empty() {
+        if self.line.is_empty() || context.world.is_empty() {
             return "No connection yet. Those that begin are seen at once.".to_owned();
         }
         let all = text::count(u64::try_from(context.world.len()).unwrap_or(u64::MAX));

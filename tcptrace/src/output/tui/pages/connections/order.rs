@@ -16,22 +16,22 @@ const PACE: u64 = 25_000;
 
 /// What is listed, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     /// Those that it keeps.
-    pub filter: &'a Filter,
+    pub(super) filter: &'a Filter,
     /// By what they are sorted.
-    pub by: What,
+    pub(super) by: What,
     /// The large first. What is not known comes last either way.
-    pub is_descending: bool,
+    pub(super) is_descending: bool,
     /// Those that were closed by then are left out.
-    pub cleared: Option<KtimeNs>,
+    pub(super) cleared: Option<KtimeNs>,
     /// They stand elsewhere.
-    pub pinned: &'a [SocketKey],
+    pub(super) pinned: &'a [SocketKey],
 }
 
 /// The order at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Order {
+pub(super) struct Order {
     keys: Vec<SocketKey>,
     /// When; `None` before the first.
     at: Option<KtimeNs>,
@@ -50,7 +50,7 @@ type Sorted = (u128, u64, SocketKey);
 
 impl Order {
     /// Makes it.
-    pub fn of(world: &dyn World, wanted: &Wanted<'_>) -> Self {
+    pub(super) fn of(world: &dyn World, wanted: &Wanted<'_>) -> Self {
         let now = world.now().ktime;
         let mut order = Self { at: Some(now), ..Self::default() };
         let mut rows: Vec<Sorted> =
@@ -90,7 +90,7 @@ impl Order {
     }
 
     /// Whether it is time for the next one.
-    pub fn is_due(&self, world: &dyn World) -> bool {
+    pub(super) fn is_due(&self, world: &dyn World) -> bool {
         let Some(at) = self.at else { return true };
         let rows = u64::try_from(world.len()).unwrap_or(u64::MAX);
         // The picture may have been stopped and go on: then it is before.
@@ -98,42 +98,42 @@ impl Order {
     }
 
     /// It is made anew at the next opportunity.
-    pub const fn forget(&mut self) {
+    pub(super) const fn forget(&mut self) {
         self.at = None;
     }
 
     /// The rows.
-    pub fn keys(&self) -> &[SocketKey] {
+    pub(super) fn keys(&self) -> &[SocketKey] {
         &self.keys
     }
 
     /// Where a row is.
-    pub fn place_of(&self, key: SocketKey) -> Option<usize> {
+    pub(super) fn place_of(&self, key: SocketKey) -> Option<usize> {
         self.keys.iter().position(|known| *known == key)
     }
 
     /// Nanoseconds since it was made.
-    pub fn age(&self, now: KtimeNs) -> Option<u64> {
+    pub(super) fn age(&self, now: KtimeNs) -> Option<u64> {
         now.since(self.at?)
     }
 
     /// How many closed ones were left out.
-    pub const fn cleared(&self) -> usize {
+    pub(super) const fn cleared(&self) -> usize {
         self.cleared
     }
 
     /// How many are in it that are over, pinned ones among them.
-    pub const fn closed(&self) -> usize {
+    pub(super) const fn closed(&self) -> usize {
         self.closed
     }
 
     /// How many of them have been in their state for longer than is normal.
-    pub const fn stale(&self) -> usize {
+    pub(super) const fn stale(&self) -> usize {
         self.stale
     }
 
     /// How many the filter keeps, pinned ones among them.
-    pub const fn kept(&self) -> usize {
+    pub(super) const fn kept(&self) -> usize {
         self.keys.len() + self.pinned
     }
 }
