@@ -104,7 +104,7 @@ pub fn plain() -> String {
 }
 
 /// The arrows that are always drawn: RFC 9293, figure 5, with what Linux makes of it.
-const USUAL: [(TcpState, TcpState); 16] = {
+pub(in crate::output) const USUAL: [(TcpState, TcpState); 16] = {
     use TcpState::{
         Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
         TimeWait,
@@ -130,7 +130,7 @@ const USUAL: [(TcpState, TcpState); 16] = {
 };
 
 /// At most five digits, or three and a letter, cut off.
-fn short(count: u64) -> String {
+pub(in crate::output) fn short(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
     if count < 100_000 {
         return count.to_string();
