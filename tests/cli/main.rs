@@ -60,6 +60,8 @@ fn a_bad_value_is_one_line_with_flag_value_and_what_is_accepted() -> Result {
         (&["watch", "--max-connections", "0"], "--max-connections", "0", "from 1"),
         (&["watch", "-o", "xml"], "--output", "xml", "json"),
         (&["watch", "--theme", "red"], "--theme", "red", "mono"),
+        (&["watch", "--demo", "--demo-rate", "0"], "--demo-rate", "0", "from 1"),
+        (&["watch", "--demo", "--demo-connections", "many"], "--demo-connections", "many", "from 1"),
         (&["watch", "-o", "tui"], "-o", "tui", "a terminal"),
         (&["watch", "-o", "tui", "--", "true"], "-o", "tui", "-o text"),
         (&["hist", "0"], "INTERVAL", "0", "longer than nothing"),
@@ -150,6 +152,70 @@ fn explain_knows_states_rules_and_languages() -> Result {
     }
     let all = text(&tcptrace(&["explain", "all", "--lang", "en"])?.stdout);
     assert!(all.contains("\nLAST_ACK\n") && all.contains("\nidle-established\n"), "{all}");
+    Ok(())
+}
+
+/// A command that runs without any capability.
+fn unprivileged(args: &[&str]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_tcptrace");
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", binary]);
+        setpriv
+    } else {
+        Command::new(binary)
+    };
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn the_demo_needs_no_privileges_and_is_whole() -> Result {
+    let output = unprivileged(&["watch", "--demo", "-o", "json", "--duration", "1s"]).output()?;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let objects: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let of = |kind: &str| objects.iter().filter(|object| object["type"] == kind).collect::<Vec<_>>();
+    let transitions = of("transition");
+    assert!(transitions.len() > 30, "{}", transitions.len());
+    assert!(transitions.iter().any(|transition| transition["comm"] == "nginx"), "an owner is known");
+    let [summary] = of("summary")[..] else { return Err("there is one summary".into()) };
+    assert_eq!(objects.last(), Some(summary));
+    for (field, expected) in [
+        ("lost", 0.into()),
+        ("gaps", 0.into()),
+        ("illegal", 0.into()),
+        ("backwards", 0.into()),
+        ("hook", "demo".into()),
+        ("events", transitions.len().into()),
+    ] {
+        let expected: serde_json::Value = expected;
+        assert_eq!(summary[field], expected, "{field}");
+    }
+    assert!(summary["live"].as_u64() > Some(1_500), "{summary}");
+    Ok(())
+}
+
+#[test]
+fn the_demo_is_not_for_what_is_about_this_host() -> Result {
+    for args in [
+        &["--audit"][..],
+        &["--hook", "btf"],
+        &["--lifecycle", "timer"],
+        &["--accept", "off"],
+        &["--stacks"],
+        &["--netns", "self"],
+        &["--cgroup", "/"],
+        &["--", "true"],
+    ] {
+        let output = tcptrace(&[&["watch", "--demo"], args].concat())?;
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
+        assert!(message.contains("--demo"), "{args:?}: {message}");
+    }
+    let output = tcptrace(&["watch", "--demo-rate", "100"])?;
+    assert_eq!(output.status.code(), Some(2), "it is the demo's");
     Ok(())
 }
 

@@ -36,6 +36,9 @@ pub(super) fn run(watch: &Watch) -> Result<ExitCode> {
         Output::View => return view(watch),
         Output::Lines(lines) => lines,
     };
+    if watch.session.demo.is_some() {
+        tracing::warn!("these are synthetic connections, not this host's (--demo)");
+    }
     let Ended { code, summary } = session::run(&watch.session, format(watch, lines), None)?;
     if let Some(summary) = summary
         && matches!(lines, Lines::Text | Lines::Csv)

@@ -59,6 +59,7 @@ impl DoctorArgs {
                 limits: Limits::default(),
                 audit: None,
                 command: Vec::new(),
+                demo: None,
                 settings: Settings { kernel_log: verbose >= 2, ..self.ways.meaning(self.ring_size) },
             },
         }

@@ -1,6 +1,7 @@
 //! The command line: what was typed ([`Cli`] and the types below it, by clap), and what it means
 //! ([`Watch`] and the types of the other layers). No input or output here.
 
+mod demo;
 mod doctor;
 mod error;
 mod explain;

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     model::{Filter, Limits},
-    source::live::{AcceptChoice, HookChoice, LifecycleChoice, Settings},
+    source::{
+        demo::Load,
+        live::{AcceptChoice, HookChoice, LifecycleChoice, Settings},
+    },
 };
 
 /// What was typed.
@@ -118,6 +121,8 @@ pub struct Session {
     pub command: Vec<OsString>,
     /// How to trace.
     pub settings: Settings,
+    /// Synthetic connections instead of this host's, and how many.
+    pub demo: Option<Load>,
 }
 
 impl TracingArgs {
@@ -130,6 +135,7 @@ impl TracingArgs {
             limits: Limits { max_connections: self.max_connections.get(), ..Limits::default() },
             audit: self.audit,
             command: self.command,
+            demo: None,
             settings: Settings {
                 filter,
                 mptcp: self.mptcp,

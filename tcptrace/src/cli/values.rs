@@ -1,6 +1,9 @@
 //! Values of flags that are not lists.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 /// A span of time: `90s`, `5m`, `1h 30m`, `500ms`, or a number of seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -33,6 +36,22 @@ pub(crate) fn entries(text: &str) -> Result<NonZeroUsize, String> {
 /// A number of connections, at least 1.
 pub(crate) fn connections(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("`{text}` is no number of connections; accepted are numbers from 1"))
+}
+
+/// A number of synthetic connections.
+pub(crate) fn demo_connections(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1_000_000);
+    number.ok_or_else(|| {
+        format!("`{text}` is no number of synthetic connections; accepted are numbers from 1 to 1000000")
+    })
+}
+
+/// A number of synthetic events a second.
+pub(crate) fn demo_rate(text: &str) -> Result<NonZeroU32, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= 100_000);
+    number.ok_or_else(|| {
+        format!("`{text}` is no number of events a second; accepted are numbers from 1 to 100000")
+    })
 }
 
 /// A size of the ring buffer in bytes: a power of two from 4 KiB to 1 GiB, with K, M or G.

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{
+    demo::DemoArgs,
     selection::SelectionArgs,
     session::{Session, TracingArgs},
 };
@@ -36,6 +37,8 @@ pub struct WatchArgs {
     /// Show the user stack of the last connect, listen, accept or close of each connection, with function, file and line
     #[arg(long, help_heading = "Tracing")]
     stacks: bool,
+    #[command(flatten)]
+    demo: DemoArgs,
     #[command(flatten)]
     tracing: TracingArgs,
 }
@@ -107,6 +110,7 @@ impl WatchArgs {
     pub fn meaning(self, verbose: u8) -> Watch {
         let mut session = self.tracing.meaning(self.selection, verbose);
         session.settings.stacks = self.stacks;
+        session.demo = self.demo.meaning();
         Watch {
             session,
             output: self.output,

@@ -3,6 +3,7 @@
 pub mod cgroups;
 pub mod clock;
 pub mod decode;
+pub mod demo;
 pub mod diag;
 pub mod holders;
 pub mod live;

@@ -2,6 +2,7 @@
 
 mod feed;
 mod kernel;
+mod synthetic;
 
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
@@ -11,7 +12,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior},
 };
 
-use self::{feed::Feed, kernel::Opened};
+use self::{feed::Feed, kernel::Opened, synthetic::Synthetic};
 use super::{
     launch::Launch,
     looks,
@@ -36,6 +37,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How often to look at what time alone makes clear.
 const SETTLE: Duration = Duration::from_millis(25);
 
+/// Events that never stop must not keep the clock and the signals from being looked at for longer.
+const TURN: Duration = Duration::from_millis(20);
+
 /// How a session ended.
 pub(super) struct Ended {
     /// That of the command, where one was started.
@@ -57,7 +61,8 @@ pub(super) trait Front {
     /// Tracing is on. Called once, before anything else.
     fn begin(&mut self, about: About) -> Result<()>;
 
-    /// Waits until there is something for it to do. Dropping the future loses nothing.
+    /// Waits until there is something for it to do. Dropping the future loses nothing: a pause goes on where it was, so that
+    /// it ends however often it is asked.
     fn ready(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
     /// Does it: takes keys, draws. False: the person wants to end.
@@ -108,6 +113,13 @@ fn start(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> Result
 /// Turns the feed on.
 async fn open(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> Result<Ended> {
     let stop = Stop::prepare(company.front.is_some()).context("cannot catch signals")?;
+    if let Some(load) = session.demo {
+        let mut synthetic = Synthetic::open(load);
+        let filter = session.settings.filter.clone();
+        let (mut pipeline, stop, company) = begin(session, synthetic.started(), filter, sink, stop, company)?;
+        synthetic.begin(&mut pipeline);
+        return trace(synthetic, pipeline, None, stop, company).await;
+    }
     let (opened, filter, launch) = Opened::open(session)?;
     let (mut pipeline, stop, company) = begin(session, opened.started(), filter, sink, stop, company)?;
     let kernel = opened.begin(&mut pipeline);
@@ -148,7 +160,12 @@ async fn trace(
         launch.go().await?;
     }
     let mut batch = Batch::default();
+    let mut turn = Instant::now();
     let reason = loop {
+        if turn.elapsed() > TURN {
+            tokio::task::yield_now().await;
+            turn = Instant::now();
+        }
         tokio::select! {
             // What is rare comes first: under full load there are always events.
             biased;
@@ -236,3 +253,6 @@ async fn at_once(came: impl Future<Output = Result<()>>) -> Result<()> {
         () = std::future::ready(()) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
