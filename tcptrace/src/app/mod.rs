@@ -4,6 +4,7 @@ mod doctor;
 mod earlier;
 mod explain;
 mod facts;
+mod filter_language;
 mod hist;
 mod launch;
 mod leaks;
@@ -32,7 +33,7 @@ use std::{
 use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 
-pub use self::pipeline::Pipeline;
+pub use self::{filter_language::SelectionLanguage, pipeline::Pipeline};
 use crate::{
     cli::{self, Cli, Command},
     output::escape,

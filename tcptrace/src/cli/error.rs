@@ -25,7 +25,9 @@ pub fn one_line(error: &Error) -> String {
         (ErrorKind::InvalidValue, Some(flag)) => {
             let value = text(ContextKind::InvalidValue).unwrap_or_default();
             let accepted = text(ContextKind::ValidValue).unwrap_or_default();
-            if value.is_empty() {
+            if value.is_empty() && accepted.is_empty() {
+                format!("{flag}: a value is needed")
+            } else if value.is_empty() {
                 format!("{flag}: a value is needed; accepted are {accepted}")
             } else {
                 format!("{flag}: `{value}` is not accepted; accepted are {accepted}")

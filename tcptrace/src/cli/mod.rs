@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod error;
 mod explain;
+pub(crate) mod filter_line;
 mod hist;
 mod leaks;
 mod selection;
@@ -12,6 +13,7 @@ mod session;
 mod snapshot;
 pub(crate) mod values;
 mod watch;
+mod words;
 
 use clap::{ArgAction, Parser, Subcommand};
 

@@ -108,6 +108,11 @@ pub fn resolve(word: &str) -> Result<NonZeroU32, NetnsError> {
     Places::default().resolve(word)
 }
 
+/// Names that lead to network namespaces, and the inode numbers of those.
+pub fn given_names() -> Vec<(NonZeroU32, String)> {
+    Places::default().names().into_iter().map(|(inode, name, _)| (inode, name)).collect()
+}
+
 /// Finds and remembers the names of network namespaces.
 #[derive(Debug, Default)]
 pub struct NetnsNames {

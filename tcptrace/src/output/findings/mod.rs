@@ -5,6 +5,7 @@ mod lookout;
 mod memory;
 mod report;
 mod text;
+pub(in crate::output) mod words;
 
 use std::{cell::Cell, io, rc::Rc, sync::Arc};
 

@@ -279,6 +279,13 @@ pub trait FilterLanguage {
     /// What is wrong, and where.
     fn parse(&self, line: &str) -> Result<Filter, FilterError>;
 
+    /// What is wrong with a line that is being typed, as soon as nothing that is typed at its end can put it right. Asked at
+    /// each key: the host is not looked at.
+    fn wrong_for_good(&self, line: &str) -> Option<FilterError>;
+
+    /// Where the word begins that the line ends in; its length where it ends in none.
+    fn last_word(&self, line: &str) -> usize;
+
     /// What can stand at the end of `line`, which is cut at the cursor: whole words with what they mean, the best first.
     fn complete(&self, line: &str) -> Vec<Completion>;
 }
@@ -286,7 +293,7 @@ pub trait FilterLanguage {
 /// A word that could be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Takes the place of the word that the line ends in.
+    /// Takes the place of the word that the line ends in, as [`FilterLanguage::last_word`] knows it.
     pub word: String,
     /// What it does.
     pub help: String,

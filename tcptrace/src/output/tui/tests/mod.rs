@@ -54,6 +54,16 @@ impl FilterLanguage for Few {
         Ok(filter)
     }
 
+    fn wrong_for_good(&self, line: &str) -> Option<FilterError> {
+        let error = self.parse(line).err()?;
+        let is_unfinished = error.at.end == line.trim_end().len() && !error.message.contains("no condition");
+        (!is_unfinished && self.complete(line).is_empty()).then_some(error)
+    }
+
+    fn last_word(&self, line: &str) -> usize {
+        line.rfind(' ').map_or(0, |at| at + 1)
+    }
+
     fn complete(&self, line: &str) -> Vec<Completion> {
         let word = line.rsplit(' ').next().unwrap_or_default();
         let all = [("--port", "service ports"), ("--pid", "processes"), ("--state", "states")];
