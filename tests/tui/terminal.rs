@@ -174,12 +174,17 @@ impl Terminal {
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
 
-    /// The terminal goes away.
-    pub(super) fn close(&mut self) {
+    /// From now on the terminal takes nothing any more.
+    pub(super) fn stall(&mut self) {
         self.is_over.store(true, Relaxed);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
+    }
+
+    /// The terminal goes away.
+    pub(super) fn close(&mut self) {
+        self.stall();
         self.master = None;
     }
 
