@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use self::terminal::{Result, Start, Terminal};
+use self::terminal::{Place, Result, Start, Terminal};
 
 /// The pages that have a number.
 const PAGES: [&str; 6] = ["Overview", "Connections", "Ports", "Processes", "Findings", "Diagram"];
@@ -116,17 +116,24 @@ fn a_panic_leaves_the_terminal_as_it_was_and_is_to_be_read() -> Result {
 
 #[test]
 fn a_terminal_that_is_gone_ends_it_soon() -> Result {
-    let mut terminal = Terminal::open(Start::default())?;
+    for place in [Place::InShell, Place::Leader, Place::Stranger] {
+        gone(place)?;
+    }
+    Ok(())
+}
+
+fn gone(place: Place) -> Result {
+    let mut terminal = Terminal::open(Start { place, ..Start::default() })?;
     let before = terminal.cpu_ticks().ok_or("it runs")?;
     let start = Instant::now();
     terminal.close();
     let mut ticks = before;
     while let Some(now) = terminal.cpu_ticks() {
         ticks = now;
-        assert!(start.elapsed() < Duration::from_secs(5), "it goes on without a terminal");
+        assert!(start.elapsed() < Duration::from_secs(5), "{place:?}: it goes on without a terminal");
         std::thread::sleep(Duration::from_millis(5));
     }
-    println!("gone after {:?}, with {} ticks of CPU time", start.elapsed(), ticks - before);
+    println!("{place:?}: gone after {:?}, with {} ticks of CPU time", start.elapsed(), ticks - before);
     // A hundred of them are a second of one processor.
     assert!(ticks - before < 100, "it spins");
     Ok(())
@@ -174,6 +181,15 @@ fn ctrl_z_stops_it_and_it_goes_on() -> Result {
         let is_taken = terminal.bytes()[before..].windows(8).any(|bytes| bytes == b"\x1b[?1049h");
         Ok(is_taken.then_some(()))
     })?;
+    terminal.type_keys(b"q")?;
+    terminal.ended_in_order(0)
+}
+
+#[test]
+fn ctrl_z_without_a_shell_does_nothing() -> Result {
+    let mut terminal = Terminal::open(Start { place: Place::Leader, ..Start::default() })?;
+    terminal.type_keys(b"\x1a")?;
+    terminal.shows("there is no shell to go back to")?;
     terminal.type_keys(b"q")?;
     terminal.ended_in_order(0)
 }

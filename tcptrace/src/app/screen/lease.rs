@@ -150,8 +150,13 @@ impl AsFd for Lease {
     }
 }
 
+/// Whether the terminal is ours to use. One that is not our session's, or whose foreground is in another PID namespace, knows no
+/// background.
 fn is_foreground() -> bool {
-    tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+    match tcgetpgrp(io::stdin()) {
+        Ok(group) => group == getpgrp(),
+        Err(error) => matches!(error, rustix::io::Errno::NOTTY | rustix::io::Errno::OPNOTSUPP),
+    }
 }
 
 /// Opens the terminal once more, so that it need not block. Where it cannot be opened, standard output itself.
