@@ -57,12 +57,25 @@ pub(super) struct Terminal {
     pid: Pid,
 }
 
+/// What a program is on its terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One that a shell has started.
+    #[default]
+    InShell,
+    /// There is no shell: it leads its session.
+    Leader,
+    /// The terminal is not that of its session: nobody tells it that the terminal is gone.
+    Stranger,
+}
+
 /// What to start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Start<'a> {
     pub(super) args: &'a [&'a str],
     pub(super) env: &'a [(&'a str, &'a str)],
     pub(super) dir: Option<&'a Path>,
+    pub(super) place: Place,
 }
 
 impl Terminal {
@@ -82,8 +95,12 @@ impl Terminal {
         let is_over = Arc::<AtomicBool>::default();
         let reader = read(File::from(master.try_clone()?), Arc::clone(&shown), Arc::clone(&is_over));
         let mut command = Command::new("setsid");
-        // A shell, as a program that leads its session cannot be stopped by Ctrl-Z.
-        command.args(["--ctty", "sh", "-c", "\"$@\"; exit $?", "sh"]);
+        const SHELL: [&str; 4] = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+        match start.place {
+            Place::InShell => command.arg("--ctty").args(SHELL),
+            Place::Leader => command.arg("--ctty"),
+            Place::Stranger => command.args(SHELL),
+        };
         command.arg(env!("CARGO_BIN_EXE_tcptrace")).args(["watch", "--demo"]).args(start.args);
         command.env_clear();
         for name in ["PATH", "HOME"] {
@@ -106,7 +123,7 @@ impl Terminal {
             is_over,
             child,
         };
-        terminal.pid = terminal.wait_for("the program", |terminal| Ok(program_below(terminal.pid)))?;
+        terminal.pid = terminal.wait_for("the program", |terminal| Ok(program_of(terminal.pid)))?;
         Ok(terminal)
     }
 
@@ -174,12 +191,17 @@ impl Terminal {
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
 
-    /// The terminal goes away.
-    pub(super) fn close(&mut self) {
+    /// From now on the terminal takes nothing any more.
+    pub(super) fn stall(&mut self) {
         self.is_over.store(true, Relaxed);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
+    }
+
+    /// The terminal goes away.
+    pub(super) fn close(&mut self) {
+        self.stall();
         self.master = None;
     }
 
@@ -273,13 +295,20 @@ fn read(mut master: File, shown: Arc<Mutex<Shown>>, is_over: Arc<AtomicBool>) ->
     })
 }
 
-/// The program that the shell has started.
-fn program_below(shell: Pid) -> Option<Pid> {
-    let pid = shell.as_raw_nonzero();
+/// The program, started by a shell or not.
+fn program_of(pid: Pid) -> Option<Pid> {
+    if is_program(pid) {
+        return Some(pid);
+    }
+    let pid = pid.as_raw_nonzero();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     let child = children.split_whitespace().next()?.parse().ok().and_then(Pid::from_raw)?;
-    let program = fs::read_link(format!("/proc/{}/exe", child.as_raw_nonzero())).ok()?;
-    (program.file_name() == Some(OsStr::new("tcptrace"))).then_some(child)
+    is_program(child).then_some(child)
+}
+
+fn is_program(pid: Pid) -> bool {
+    let program = fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero()));
+    program.is_ok_and(|program| program.file_name() == Some(OsStr::new("tcptrace")))
 }
 
 /// What follows the name in /proc/PID/stat.

@@ -7,10 +7,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that are kept; of more, the first and the last ones.
 const MOST: usize = 200;
+
+/// How long standard error may take nothing.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// What is kept, if it is.
 static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
@@ -69,17 +73,25 @@ impl Diverted {
 impl Drop for Diverted {
     fn drop(&mut self) {
         let Some(Kept { first, last, left_out, .. }) = mem::take(&mut *kept()) else { return };
-        let mut out = io::stderr().lock();
-        // When there is nobody to tell, that is so.
         for line in &first {
-            let _ = out.write_all(line.as_bytes());
+            tell(line);
         }
         if left_out > 0 {
-            let _ = writeln!(out, "({left_out} lines are left out)");
+            tell(&format!("({left_out} lines are left out)\n"));
         }
         for line in &last {
-            let _ = out.write_all(line.as_bytes());
+            tell(line);
         }
+    }
+}
+
+/// Says it on standard error, unless there is nobody to tell, or a terminal that takes nothing: nobody is to wait for that.
+pub(super) fn tell(line: &str) {
+    let stderr = io::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    let is_ready = poll(&mut polled, Some(&PATIENCE)).is_ok_and(|ready| ready > 0);
+    if is_ready {
+        let _ = stderr.lock().write_all(line.as_bytes());
     }
 }
 

@@ -10,11 +10,15 @@ pub(super) fn wants_color(choice: ColorChoice) -> bool {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => {
-            let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-                || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
             io::stdout().is_terminal() && !is_off
         }
     }
+}
+
+/// Whether the terminal says that it can do nothing but lines.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Columns of the terminal that standard output is; 80 where it is none.

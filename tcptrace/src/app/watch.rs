@@ -1,7 +1,8 @@
 //! `tcptrace watch`: a full-screen view, or a line for each transition.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    env,
+    io::{self, BufWriter, IsTerminal as _},
     process::ExitCode,
 };
 
@@ -9,21 +10,17 @@ use anyhow::{Result, bail};
 use jiff::tz::TimeZone;
 
 use super::{
+    filter_language::SelectionLanguage,
+    log,
     screen::Screen,
     session::{self, Ended},
     terminal,
     world::Gathering,
 };
 use crate::{
-    cli::{OutputFormat, Watch},
-    model::Filter,
+    cli::{self, OutputFormat, Watch},
     output::{
-        Csv, Json, OnlySummary, Sink, Text, TextOptions,
-        findings::LookoutOptions,
-        tui::{
-            data::DataOptions,
-            world::{Completion, FilterError, FilterLanguage},
-        },
+        Csv, Json, OnlySummary, Sink, Text, TextOptions, findings::LookoutOptions, tui::data::DataOptions,
     },
 };
 
@@ -32,10 +29,12 @@ const OUTPUT_BUFFER: usize = 64 * 1024;
 
 /// Traces until it is told to end.
 pub(super) fn run(watch: &Watch) -> Result<ExitCode> {
-    let lines = match output(watch, io::stdin().is_terminal() && io::stdout().is_terminal())? {
-        Output::View => return view(watch),
-        Output::Lines(lines) => lines,
-    };
+    let lines =
+        match output(watch, io::stdin().is_terminal() && io::stdout().is_terminal() && !terminal::is_dumb())?
+        {
+            Output::View => return view(watch),
+            Output::Lines(lines) => lines,
+        };
     if watch.session.demo.is_some() {
         tracing::warn!("these are synthetic connections, not this host's (--demo)");
     }
@@ -57,26 +56,13 @@ fn view(watch: &Watch) -> Result<ExitCode> {
     };
     let states = watch.session.settings.filter.states;
     let (gathering, sink) = Gathering::begin(DataOptions { lookout, states });
-    let screen = Screen::new(watch, String::new(), gathering, Box::new(NoLanguage))?;
+    let screen =
+        Screen::new(watch, cli::selection_typed(env::args_os()), gathering, Box::new(SelectionLanguage))?;
     let Ended { code, summary } = session::run_with(&watch.session, sink, None, Box::new(screen))?;
     if let Some(summary) = summary {
-        // The terminal may be gone.
-        let _ = writeln!(io::stderr(), "tcptrace: {summary}");
+        log::tell(&format!("tcptrace: {summary}\n"));
     }
     Ok(code)
-}
-
-/// Connections cannot be filtered in the view.
-struct NoLanguage;
-
-impl FilterLanguage for NoLanguage {
-    fn parse(&self, line: &str) -> Result<Filter, FilterError> {
-        Err(FilterError { at: 0..line.len(), message: "there are no filters".to_owned() })
-    }
-
-    fn complete(&self, _: &str) -> Vec<Completion> {
-        Vec::new()
-    }
 }
 
 /// How to show it.
@@ -104,7 +90,9 @@ fn output(watch: &Watch, is_terminal: bool) -> Result<Output> {
             bail!("-o tui is not for a COMMAND, whose output would be on the same screen; -o text is")
         }
         OutputFormat::Tui if !is_terminal => {
-            bail!("-o tui needs a terminal as standard input and output; -o text, json and csv do not")
+            bail!(
+                "-o tui needs a terminal as standard input and output, and not one of TERM=dumb; -o text, json and csv do not"
+            )
         }
         OutputFormat::Tui => return Ok(Output::View),
         OutputFormat::Text => Lines::Text,

@@ -15,7 +15,9 @@ pub(crate) mod values;
 mod watch;
 mod words;
 
-use clap::{ArgAction, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use self::leaks::given;
 pub use self::{
@@ -95,4 +97,11 @@ pub enum Command {
     /// when `watch` will work, else 2, with the reasons.
     #[command(args_override_self = true)]
     Doctor(DoctorArgs),
+}
+
+/// The flags among these arguments of the program that select, in the order of the help and under their long names; empty when
+/// there are none.
+pub fn selection_typed(args: impl IntoIterator<Item = OsString>) -> String {
+    let matches = Cli::command().try_get_matches_from(args);
+    matches.ok().and_then(|matches| Some(selection::typed(matches.subcommand()?.1))).unwrap_or_default()
 }

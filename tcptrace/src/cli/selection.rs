@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, ArgMatches, Args, Command, parser::ValueSource};
 
 use crate::model::{
     Family, Filter, Processes,
@@ -81,5 +81,48 @@ impl SelectionArgs {
             ..Filter::default()
         };
         (filter, places)
+    }
+}
+
+/// What was typed of it: `--port 443,8080 --state CLOSE_WAIT`.
+pub(super) fn typed(matches: &ArgMatches) -> String {
+    let command = SelectionArgs::augment_args(Command::new("selection"));
+    let flags = command.get_arguments().filter_map(|arg| flag_typed(arg, matches));
+    flags.collect::<Vec<_>>().join(" ")
+}
+
+fn flag_typed(arg: &Arg, matches: &ArgMatches) -> Option<String> {
+    let name = arg.get_id().as_str();
+    if matches.value_source(name) != Some(ValueSource::CommandLine) {
+        return None;
+    }
+    let flag = arg.get_long()?;
+    if !arg.get_action().takes_values() {
+        return Some(format!("--{flag}"));
+    }
+    let values: Vec<_> = matches.get_raw(name)?.map(|value| value.to_string_lossy()).collect();
+    Some(format!("--{flag} {}", values.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use crate::cli::selection_typed;
+
+    #[test]
+    fn what_was_typed_to_select() {
+        for (args, typed) in [
+            (&["watch"][..], ""),
+            (&["watch", "-o", "tui", "--ascii"], ""),
+            (
+                &["watch", "--state", "close-wait", "-4", "-L80,443", "-N", "self,a", "--netns=b", "-w"],
+                "--ipv4 --lport 80,443 --netns self,a,b --state close-wait",
+            ),
+            (&["watch", "--port", "x"], ""),
+        ] {
+            let args = ["tcptrace"].iter().chain(args).map(OsString::from);
+            assert_eq!(selection_typed(args), typed);
+        }
     }
 }

@@ -59,7 +59,7 @@ impl Lease {
 
     /// Takes it. False: it is not ours to take, as we run in the background.
     pub(super) fn take(&self) -> io::Result<bool> {
-        if self.is_over() || !self.is_foreground() {
+        if self.is_over() || !is_foreground() {
             self.is_taken.store(false, SeqCst);
             return Ok(false);
         }
@@ -75,7 +75,7 @@ impl Lease {
     /// Gives it back, if it is taken. What was typed and not read is nobody's.
     pub(super) fn give_back(&self) {
         // In the background, this would stop us, and the terminal is as the shell wants it.
-        if self.is_taken.swap(false, SeqCst) && self.is_foreground() {
+        if self.is_taken.swap(false, SeqCst) && is_foreground() {
             self.write_all(GIVE_BACK);
             let _ = tcflush(io::stdin(), QueueSelector::IFlush);
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.original);
@@ -100,7 +100,7 @@ impl Lease {
 
     /// Whether what is typed is for us.
     pub(super) fn has_keys(&self) -> bool {
-        self.is_taken() && self.is_foreground()
+        self.is_taken() && is_foreground()
     }
 
     /// Columns and rows; `None` when that is not known (any more).
@@ -142,15 +142,20 @@ impl Lease {
             }
         }
     }
-
-    fn is_foreground(&self) -> bool {
-        tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
-    }
 }
 
 impl AsFd for Lease {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.output.as_fd()
+    }
+}
+
+/// Whether the terminal is ours to use. One that is not our session's, or whose foreground is in another PID namespace, knows no
+/// background.
+fn is_foreground() -> bool {
+    match tcgetpgrp(io::stdin()) {
+        Ok(group) => group == getpgrp(),
+        Err(error) => matches!(error, rustix::io::Errno::NOTTY | rustix::io::Errno::OPNOTSUPP),
     }
 }
 

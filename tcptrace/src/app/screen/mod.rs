@@ -10,7 +10,15 @@ mod pace;
 mod suspend;
 mod terminal;
 
-use std::{env, future::Future, io, mem, path::Path, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    env,
+    future::Future,
+    io, mem,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use crossterm::event::Event;
@@ -32,6 +40,9 @@ const UNUSABLE: &str = "cannot use the terminal";
 
 /// Keys that are taken in before the next frame.
 const TAKEN: usize = 256;
+
+/// Between two looks after the gathering, if there is nothing else to do.
+const LEAST: Duration = Duration::from_millis(10);
 
 /// What is shown, and on what.
 pub(super) struct Screen {
@@ -167,6 +178,8 @@ impl Screen {
         }
         if came.is_writable {
             open.terminal.send()?;
+            // What it shows is old by now.
+            open.pace.owe();
         }
         if came.is_told_to_stop {
             suspend::stop(&self.lease)?;
@@ -235,8 +248,8 @@ impl Screen {
             return Ok(());
         }
         let is_new = self.gathering.refresh(pipeline, now);
-        let wait = self.gathering.due().since(clock::now()).unwrap_or(0);
-        open.due = Instant::now() + std::time::Duration::from_nanos(wait);
+        let wait = Duration::from_nanos(self.gathering.due().since(clock::now()).unwrap_or(0));
+        open.due = Instant::now() + wait.max(LEAST);
         if open.pace.is_due(at, is_new, is_paused) {
             if !self.lease.is_taken() {
                 open.take_again(&self.lease)?;

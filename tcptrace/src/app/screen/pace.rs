@@ -113,7 +113,7 @@ mod tests {
     fn a_key_is_answered_at_once_whatever_else_is_drawn() {
         for from in 0..500 {
             // Five keys a second, as one types.
-            let is_key = |ms: u32| ms >= 3_000 + from && (ms - from) % 200 == 0;
+            let is_key = |ms: u32| ms >= 3_000 + from && (ms - from).is_multiple_of(200);
             let frames = frames(is_key, true, false);
             for ms in (0..10_000).filter(|ms| is_key(*ms)) {
                 assert!(frames.contains(&ms), "the key of {ms} ms: {frames:?}");

@@ -102,7 +102,7 @@ fn run(never_stop: bool, pause: Option<Duration>, left: u32) -> (Result<Ended>, 
         let sink = Box::new(OnlySummary::new(io::sink()));
         let pipeline =
             Pipeline::begin(KtimeNs(0), Limits::default(), Filter::default(), sink, WallClock::read())?;
-        let mut stop = Stop::prepare()?;
+        let mut stop = Stop::prepare(true)?;
         stop.after(Some(Duration::from_secs(20)));
         let company = Company { front: Some(Box::new(view)), ..Company::default() };
         trace(events, pipeline, None, stop, company).await
