@@ -6,7 +6,7 @@ use crate::{
         page::Context,
         table::{Cell, Column},
         text,
-        world::{STATES, place},
+        world::{STATES, World, place},
     },
 };
 
@@ -86,4 +86,14 @@ pub(super) fn number(number: u64, state: Option<TcpState>, context: &Context<'_>
 pub(super) fn open(counts: &[u64; STATES]) -> u64 {
     let all = TcpState::IN_LIFE.into_iter().filter(|state| *state != TcpState::Close);
     all.filter_map(|state| counts.get(place(state))).sum()
+}
+
+/// How many there are in a state, in CLOSE those that are held; `None` before the first count.
+pub(super) fn in_state(world: &dyn World, state: TcpState) -> Option<u64> {
+    world.walked()?;
+    let overview = world.overview();
+    match state {
+        TcpState::Close => Some(overview.held),
+        state => overview.states.get(place(state)).map(|state| state.count),
+    }
 }

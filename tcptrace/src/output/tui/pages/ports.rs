@@ -1,6 +1,6 @@
 //! The page Ports: connections by service port.
 
-use std::num::NonZeroU16;
+use std::{fmt::Write as _, num::NonZeroU16};
 
 use ratatui::{
     buffer::Buffer,
@@ -178,7 +178,8 @@ impl Page for PortsPage {
         let word = if rows.len() == 1 { "port" } else { "ports" };
         let mut line = format!("{ports} {word} {dot} {}", counted(context.world));
         if self.ranking.table.hides_columns() {
-            line.push_str(&format!(" {dot} left and right: more columns"));
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {dot} left and right: more columns");
         }
         put(buffer, last, &line, theme.dim(), false, context);
     }

@@ -1,6 +1,6 @@
 //! The page Processes: connections by the process that owns them.
 
-use std::num::NonZeroU32;
+use std::{fmt::Write as _, num::NonZeroU32};
 
 use ratatui::{
     buffer::Buffer,
@@ -163,7 +163,8 @@ impl Page for ProcessesPage {
         let known = text::count(known as u64);
         let mut line = format!("{known} {word} {dot} {}", counted(context.world));
         if self.ranking.table.hides_columns() {
-            line.push_str(&format!(" {dot} left and right: more columns"));
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {dot} left and right: more columns");
         }
         put(buffer, last, &line, theme.dim(), false, context);
     }

@@ -8,7 +8,7 @@ use ratatui::{
     widgets::{Block, Widget as _},
 };
 
-use super::{arrow, count_of, layout::Layout};
+use super::{super::counts::in_state, arrow, layout::Layout};
 use crate::{
     model::TcpState,
     output::{
@@ -256,7 +256,7 @@ impl Pen<'_, '_> {
     fn state(&mut self, area: Rect, state: TcpState, is_selected: bool) {
         let theme = self.context.theme;
         let glyphs = self.context.glyphs;
-        let count = count_of(self.context.world, state);
+        let count = in_state(self.context.world, state);
         let is_close = state == TcpState::Close;
         // A held socket is as bad as one in CLOSE_WAIT.
         let style = match count {

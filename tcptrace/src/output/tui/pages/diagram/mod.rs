@@ -11,13 +11,14 @@ use ratatui::{
 use serde_json::{Value, json};
 
 use self::layout::Layout;
+use super::counts::in_state;
 use crate::{
     model::TcpState,
     output::tui::{
         export,
         keymap::Action,
         page::{Context, Outcome, Page, PageId, Target},
-        world::{Arrow, World, place},
+        world::{Arrow, World},
     },
 };
 
@@ -84,10 +85,10 @@ impl Page for DiagramPage {
             })
         };
         let states = TcpState::IN_LIFE.into_iter().filter(|state| *state != TcpState::Close);
-        let states = states.map(|state| (state.name().to_owned(), json!(count_of(world, state))));
+        let states = states.map(|state| (state.name().to_owned(), json!(in_state(world, state))));
         let mut page = export::head(PageId::Diagram, context);
         page.insert("states".to_owned(), states.collect::<serde_json::Map<_, _>>().into());
-        page.insert("held".to_owned(), json!(count_of(world, TcpState::Close)));
+        page.insert("held".to_owned(), json!(in_state(world, TcpState::Close)));
         page.insert("transitions".to_owned(), world.arrows().iter().map(arrow).collect());
         page.into()
     }
@@ -113,14 +114,4 @@ impl Page for DiagramPage {
 fn arrow(world: &dyn World, from: TcpState, to: TcpState) -> Arrow {
     let found = world.arrows().iter().find(|arrow| (arrow.from, arrow.to) == (from, to));
     found.copied().unwrap_or(Arrow { from, to, count: 0, p50_ns: None })
-}
-
-/// How many there are in a state, in CLOSE those that are held; `None` before the first count.
-fn count_of(world: &dyn World, state: TcpState) -> Option<u64> {
-    world.walked()?;
-    let overview = world.overview();
-    match state {
-        TcpState::Close => Some(overview.held),
-        state => overview.states.get(place(state)).map(|state| state.count),
-    }
 }

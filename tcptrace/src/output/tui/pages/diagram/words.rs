@@ -1,5 +1,7 @@
 //! What is said below the picture, and instead of it where there is no room for one.
 
+use std::fmt::Write as _;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -8,7 +10,7 @@ use ratatui::{
     widgets::Widget as _,
 };
 
-use super::{super::ranking::counted, count_of};
+use super::super::{counts::in_state, ranking::counted};
 use crate::{
     model::TcpState,
     output::{
@@ -45,7 +47,7 @@ fn ends(state: TcpState, context: &Context<'_>, is_out: bool) -> String {
 
 /// How many there are in a state, in words.
 fn how_many(state: TcpState, context: &Context<'_>) -> String {
-    let Some(count) = count_of(context.world, state) else { return "not counted yet".to_owned() };
+    let Some(count) = in_state(context.world, state) else { return "not counted yet".to_owned() };
     let count = text::count(count);
     if state == TcpState::Close {
         return format!("{count} closed, and a descriptor holds them");
@@ -54,9 +56,12 @@ fn how_many(state: TcpState, context: &Context<'_>) -> String {
     if let Some(counts) = context.world.overview().states.get(place(state)) {
         for seconds in [10, 60] {
             match counts.change(seconds) {
-                Some(0) => words.push_str(&format!(", as many {seconds} s ago")),
+                Some(0) => {
+                    // Writing to a String cannot fail.
+                    let _ = write!(words, ", as many {seconds} s ago");
+                }
                 Some(change) => {
-                    words.push_str(&format!(", {} in {seconds} s", text::change(Some(change))));
+                    let _ = write!(words, ", {} in {seconds} s", text::change(Some(change)));
                 }
                 None => {}
             }
@@ -147,7 +152,8 @@ fn others(area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
         }
     }
     if let Some(line) = lines.last_mut().filter(|_| left_out > 0) {
-        line.push_str(&format!(", {left_out} more"));
+        // Writing to a String cannot fail.
+        let _ = write!(line, ", {left_out} more");
     }
     let mut rest = room;
     for words in lines {
@@ -177,7 +183,7 @@ pub(super) fn list(
         let name = Rect { width: line.width.min(12), ..line };
         let words = if state == TcpState::Close { "CLOSE, held" } else { state.name() };
         put(buffer, name, words, theme.state(state), false, context);
-        let count = count_of(context.world, state).map_or_else(|| text::UNKNOWN.to_owned(), short);
+        let count = in_state(context.world, state).map_or_else(|| text::UNKNOWN.to_owned(), short);
         let number = Rect { x: name.right(), width: (line.width - name.width).min(6), ..line };
         put(buffer, number, &count, theme.strong(), true, context);
         let x = number.right().saturating_add(1).min(line.right());

@@ -1,5 +1,6 @@
 //! The page Overview: all that matters at one sight.
 
+mod findings;
 mod sections;
 mod states;
 
@@ -17,7 +18,6 @@ use crate::{
         keymap::Action,
         page::{Context, Outcome, Page, PageId, Target},
         split_top,
-        world::{World, place},
     },
 };
 
@@ -55,7 +55,7 @@ impl OverviewPage {
         sections::losses_line(losses, buffer, context);
         let (findings, rest) = split_top(rest, 2);
         self.findings = findings;
-        sections::findings_line(findings, buffer, context);
+        findings::lines(findings, buffer, context);
         let (rates, rest) = split_top(rest, 2);
         sections::rates_lines(rates, buffer, context);
         let (endings, rest) = split_top(rest, 3);
@@ -89,7 +89,7 @@ impl OverviewPage {
             count => format!("Findings: {count}"),
         };
         self.findings = frame(below, buffer, context, &title, None);
-        sections::findings(self.findings, buffer, context);
+        findings::in_frame(self.findings, buffer, context);
     }
 }
 
@@ -203,15 +203,5 @@ impl Page for OverviewPage {
             ("SYN cookies", "half-open connections that the kernel keeps no state of: nobody can see them"),
             ("gaps", "changes from another state than the one known: one before was not seen"),
         ]
-    }
-}
-
-/// How many there are of a line of [`TcpState::IN_LIFE`]; `None` before the first count.
-fn count_of(world: &dyn World, state: TcpState) -> Option<u64> {
-    world.walked()?;
-    let overview = world.overview();
-    match state {
-        TcpState::Close => Some(overview.held),
-        state => overview.states.get(place(state)).map(|state| state.count),
     }
 }

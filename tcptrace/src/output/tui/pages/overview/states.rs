@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::count_of;
+use super::super::counts::in_state;
 use crate::{
     model::TcpState,
     output::tui::{
@@ -65,7 +65,7 @@ pub(super) fn draw(
     let seconds = format!("LAST {} S", usize::from(places.spark.width).min(SECONDS));
     put(buffer, places.spark, &seconds, label, true, context);
 
-    let total: u64 = TcpState::IN_LIFE.iter().filter_map(|state| count_of(context.world, *state)).sum();
+    let total: u64 = TcpState::IN_LIFE.iter().filter_map(|state| in_state(context.world, *state)).sum();
     let fit = usize::from(body.height / lines.max(1));
     let first = (selected + 1).saturating_sub(fit);
     let mut drawn = Vec::new();
@@ -88,7 +88,7 @@ pub(super) fn draw(
 fn draw_state(line: Rect, buffer: &mut Buffer, context: &Context<'_>, state: TcpState, total: u64) {
     let theme = context.theme;
     let places = Places::of(split_top(line, 1).0);
-    let count = count_of(context.world, state);
+    let count = in_state(context.world, state);
     let is_held = state == TcpState::Close;
     // A held socket is as bad as one in CLOSE_WAIT: a descriptor that nobody closes.
     let style = theme.state(if is_held { TcpState::CloseWait } else { state });
