@@ -40,11 +40,12 @@ pub(super) fn span(kind: Kind, state: TcpState) -> Option<Span> {
             TcpState::Established | TcpState::Listen | TcpState::Close => None,
             // What gets no answer is sent again after 1 s (TCP_TIMEOUT_INIT), and once more by 3 s; rule syn-sent-stuck.
             TcpState::SynSent | TcpState::SynRecv => seconds(1, 3),
-            // What we wait for is one ACK, a round trip away. After 30 s the FIN was sent again some six times; rules
-            // fin-wait1-stuck, closing-stuck, last-ack-stuck.
-            TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck => seconds(1, 30),
-            // The program has but to read the end of the stream and to call close(); rule close-wait-leak.
-            TcpState::CloseWait => seconds(1, 30),
+            // We wait for one ACK, a round trip away: after 30 s our FIN was sent again some six times; rules fin-wait1-stuck,
+            // closing-stuck, last-ack-stuck. Or, in CLOSE_WAIT, for the program, which has but to read the end of the stream
+            // and to call close(); rule close-wait-leak.
+            TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck | TcpState::CloseWait => {
+                seconds(1, 30)
+            }
             // An orphan ends after 60 s (tcp_fin_timeout); rule fin-wait2-stuck.
             TcpState::FinWait2 => seconds(10, 60),
             // 60 s (TCP_TIMEWAIT_LEN) and up to two for the timer wheel; late segments of the peer begin them anew.
@@ -66,8 +67,7 @@ pub(super) fn of(row: &Row, now: KtimeNs) -> Option<Staleness> {
 /// The age in thousandths of what is normal at most; `None` as with [`of`].
 pub(super) fn thousandths(row: &Row, now: KtimeNs) -> Option<u64> {
     let Span { stale, .. } = span(row.kind, row.state())?;
-    let thousandths = u128::from(row.age(now).0?) * 1000 / u128::from(stale);
-    Some(u64::try_from(thousandths).unwrap_or(u64::MAX))
+    Some(row.age(now).0? / (stale / 1000))
 }
 
 #[cfg(test)]

@@ -26,8 +26,7 @@ impl When {
         match (self, stayed) {
             (Self::Unknown, _) => Self::Unknown,
             (Self::At(at), Dwell::Exact(_)) => Self::At(earlier(at)),
-            (Self::At(at), Dwell::Jiffy(_)) => Self::About(earlier(at)),
-            (Self::About(at), Dwell::Exact(_) | Dwell::Jiffy(_)) => Self::About(earlier(at)),
+            (Self::At(at) | Self::About(at), Dwell::Exact(_) | Dwell::Jiffy(_)) => Self::About(earlier(at)),
             (Self::By(at), _) | (Self::At(at) | Self::About(at), Dwell::AtLeast(_)) => Self::By(earlier(at)),
         }
     }

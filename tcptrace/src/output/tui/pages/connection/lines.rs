@@ -48,7 +48,7 @@ const HELD: &str =
 
 /// Adds up lines.
 struct Lines<'a> {
-    lines: Vec<Line<'static>>,
+    all: Vec<Line<'static>>,
     width: usize,
     context: &'a Context<'a>,
 }
@@ -61,7 +61,7 @@ pub(super) fn all(
     height: usize,
     context: &Context<'_>,
 ) -> Vec<Line<'static>> {
-    let mut lines = Lines { lines: Vec::new(), width: width.max(1), context };
+    let mut lines = Lines { all: Vec::new(), width: width.max(1), context };
     if is_gone {
         let ago = context.world.now().ktime.since(seen.at.ktime);
         let ago = ago.map_or_else(String::new, |ago| format!(", {} ago", units::time(ago)));
@@ -82,17 +82,17 @@ pub(super) fn all(
         lines.stack(seen);
     }
     lines.more(seen, height);
-    lines.lines
+    lines.all
 }
 
 impl Lines<'_> {
     fn blank(&mut self) {
-        self.lines.push(Line::default());
+        self.all.push(Line::default());
     }
 
     fn paragraph(&mut self, text: &str, style: Style) {
         let lines = wrap(text, self.width).into_iter().map(|line| Line::styled(line, style));
-        self.lines.extend(lines);
+        self.all.extend(lines);
     }
 
     /// A name, and what there is to say, in as many lines as it takes.
@@ -101,7 +101,7 @@ impl Lines<'_> {
         let mut label = label;
         for line in wrap(text, room) {
             let name = Span::styled(format!("{label:LABEL$}"), self.context.theme.label());
-            self.lines.push(Line::from(vec![name, Span::styled(line, style)]));
+            self.all.push(Line::from(vec![name, Span::styled(line, style)]));
             label = "";
         }
     }
@@ -130,7 +130,7 @@ impl Lines<'_> {
             let text = format!("{} of what is normal", times(stale, self.context));
             spans.extend([gap(), Span::styled(text, theme.staleness(stale.share))]);
         }
-        self.lines.push(Line::from(spans));
+        self.all.push(Line::from(spans));
     }
 
     fn facts(&mut self, seen: &Seen) {
@@ -198,12 +198,12 @@ impl Lines<'_> {
             "{:>TIME$} {:>AFTER$}   {:STATE$} {:>STAYED$}  {share}",
             "ENTERED UTC", "AFTER", "STATE", "STAYED"
         );
-        self.lines.push(Line::styled(heading, theme.label()));
+        self.all.push(Line::styled(heading, theme.label()));
         let mut has_closed = false;
         for stay in &life.stays {
             if stay.follows_dropped {
                 let text = format!("{:>TIME$} states in between were not remembered", glyphs.ellipsis);
-                self.lines.push(Line::styled(text, theme.tone(Tone::Warning)));
+                self.all.push(Line::styled(text, theme.tone(Tone::Warning)));
             }
             let style = theme.state(stay.state);
             let is_end = stay.is_present && stay.state == TcpState::Close;
@@ -240,7 +240,7 @@ impl Lines<'_> {
                 }
             }
             has_closed |= words::is_closing(stay.state);
-            self.lines.push(Line::from(spans));
+            self.all.push(Line::from(spans));
         }
     }
 
@@ -275,7 +275,7 @@ impl Lines<'_> {
         let needs = wrap(&meaning, self.width.saturating_sub(LABEL).max(1)).len();
         let first = meaning.split_once(". ").map(|(first, _)| format!("{first}."));
         let text = match first {
-            Some(first) if self.lines.len() + needs > height => first,
+            Some(first) if self.all.len() + needs > height => first,
             _ => meaning,
         };
         self.fact("meaning", &text, self.context.theme.text());
@@ -291,12 +291,12 @@ impl Lines<'_> {
         let others = [Heading::Meaning, Heading::Commands].map(|heading| heading.name(Language::En));
         let more = page.sections.iter().filter(|section| !others.contains(&section.heading));
         for section in more.filter(|section| !section.lines.is_empty()) {
-            if self.lines.len() + section.lines.len() + 2 > height {
+            if self.all.len() + section.lines.len() + 2 > height {
                 break;
             }
             self.blank();
-            self.lines.push(Line::styled(section.heading.to_owned(), self.context.theme.label()));
-            self.lines.extend(section.lines.iter().map(|line| Line::raw((*line).to_owned())));
+            self.all.push(Line::styled(section.heading.to_owned(), self.context.theme.label()));
+            self.all.extend(section.lines.iter().map(|line| Line::raw((*line).to_owned())));
         }
     }
 
