@@ -22,7 +22,7 @@ pub enum Edited {
     /// The filter stays as it was.
     Cancelled,
     /// This is the filter from now on, as typed and as meant.
-    Accepted(String, Filter),
+    Accepted(String, Box<Filter>),
 }
 
 /// A line that is edited.
@@ -102,7 +102,7 @@ impl FilterLine {
 
     fn accept(&mut self, language: &dyn FilterLanguage) -> Edited {
         match language.parse(self.input.value()) {
-            Ok(filter) => Edited::Accepted(self.input.value().trim().to_owned(), filter),
+            Ok(filter) => Edited::Accepted(self.input.value().trim().to_owned(), Box::new(filter)),
             Err(error) => {
                 self.choice = None;
                 self.error = Some(error);

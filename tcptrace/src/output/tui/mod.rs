@@ -151,7 +151,7 @@ impl Tui {
                 Edited::Cancelled => self.editing = None,
                 Edited::Accepted(text, filter) => {
                     self.editing = None;
-                    self.filter(text, filter);
+                    self.filter(text, *filter);
                 }
             }
             return Effect::Draw;
