@@ -37,10 +37,10 @@ impl Pace {
         now >= self.0
     }
 
-    /// One has been made.
-    fn done(&mut self, began: KtimeNs, ended: KtimeNs) {
-        let pause = ended.since(began).unwrap_or(0).saturating_mul(PAUSE_FACTOR).max(PAUSE_NS);
-        self.0 = KtimeNs(ended.0.saturating_add(pause));
+    /// One that was made at `now` has taken so many nanoseconds.
+    fn done(&mut self, now: KtimeNs, took: u64) {
+        let pause = took.saturating_mul(PAUSE_FACTOR).max(PAUSE_NS);
+        self.0 = KtimeNs(now.0.saturating_add(took).saturating_add(pause));
     }
 }
 
@@ -154,7 +154,7 @@ impl Gathering {
             &mut |owner: &Owner| pipeline.cgroup_of(Some(owner)),
         );
         self.walked = Walked { rows, in_table: in_table(pipeline) };
-        self.walking.done(began, clock::now());
+        self.walking.done(now, clock::now().since(began).unwrap_or(0));
     }
 
     fn look(&mut self, pipeline: &Pipeline, at: Moment) {
@@ -179,7 +179,7 @@ impl Gathering {
         });
         let sees = table.sees();
         data.look(at, table.counters().lost, sees.minis || sees.samples);
-        self.looking.done(began, clock::now());
+        self.looking.done(at.ktime, clock::now().since(began).unwrap_or(0));
     }
 }
 

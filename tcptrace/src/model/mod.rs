@@ -16,6 +16,7 @@ pub mod histogram;
 mod known;
 mod listeners;
 pub mod observation;
+mod ordered;
 pub mod owner;
 mod pending;
 pub mod prefilter;

@@ -163,7 +163,7 @@ impl Table {
                 && matches!(connection.body, Body::Full | Body::Request)
                 && matches!(connection.state, TcpState::SynRecv | TcpState::Established | TcpState::CloseWait)
         };
-        for (_, connection) in &mut self.live {
+        for connection in self.live.values_mut() {
             if waits(connection) {
                 connection.owner = self.listeners.owner_for(connection, None);
             }

@@ -44,20 +44,22 @@ impl Table {
                 self.enter_time_wait(socket.key, entered, tell);
             }
         }
-        let absent: Vec<SocketKey> =
-            self.live
-                .iter()
-                .filter(|(key, connection)| {
-                    matches!(connection.body, Body::Mini | Body::Request)
-                        && !present.contains(key)
-                        && connection.since_ns() < look.started
-                        && connection.netns.is_some_and(|netns| look.namespaces.contains(&netns))
-                })
-                .map(|(key, _)| *key)
-                .chain(self.pending.suspects.iter().filter_map(|(key, end)| {
-                    (end.ts < look.started && !present.contains(key)).then_some(*key)
-                }))
-                .collect();
+        let absent = self.live.iter().filter(|(key, connection)| {
+            matches!(connection.body, Body::Mini | Body::Request)
+                && !present.contains(key)
+                && connection.since_ns() < look.started
+                && connection.netns.is_some_and(|netns| look.namespaces.contains(&netns))
+        });
+        // The oldest are told first.
+        let mut absent: Vec<(KtimeNs, SocketKey)> =
+            absent.map(|(key, connection)| (connection.since_ns(), *key)).collect();
+        absent.sort_unstable();
+        let suspects = self
+            .pending
+            .suspects
+            .iter()
+            .filter_map(|(key, end)| (end.ts < look.started && !present.contains(key)).then_some(*key));
+        let absent: Vec<SocketKey> = absent.into_iter().map(|(_, key)| key).chain(suspects).collect();
         let absent_before = std::mem::take(&mut self.absent_minis);
         for key in absent {
             match absent_before.get(&key) {

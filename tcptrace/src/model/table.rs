@@ -13,6 +13,7 @@ use super::{
     held::HeldSockets,
     listeners::Listeners,
     observation::Observation,
+    ordered::Ordered,
     owner::{Owner, OwnerIs, OwnerRef, Owners},
     pending::Pending,
     state::TcpState,
@@ -21,7 +22,7 @@ use super::{
 
 /// Insertion-ordered, so that the front is the oldest. Keys are the kernel's counters and addresses, not input
 /// of a peer: a fast hash is safe.
-type Ordered = LinkedHashMap<SocketKey, Connection, FxBuildHasher>;
+type Closed = LinkedHashMap<SocketKey, Connection, FxBuildHasher>;
 
 /// How much the table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,9 @@ pub struct Sees {
 /// All connections that are known.
 #[derive(Debug)]
 pub struct Table {
-    pub(super) live: Ordered,
-    pub(super) closed: Ordered,
+    /// The front is the one that was idle for longest.
+    pub(super) live: Ordered<SocketKey, Connection>,
+    pub(super) closed: Closed,
     limits: Limits,
     pub(super) counters: Counters,
     /// A connection that is not in the table has not changed since this moment.
@@ -101,7 +103,7 @@ impl Table {
         let limits = Limits { max_connections: limits.max_connections.max(1), ..limits };
         Self {
             live: Ordered::default(),
-            closed: Ordered::default(),
+            closed: Closed::default(),
             limits,
             counters: Counters::default(),
             horizon: started,
@@ -214,7 +216,7 @@ impl Table {
         self.counters.transitions += 1;
         let begins = old.begins_life(new);
         let owner = transition.task.map(|task| self.owners.refer(Owner { task, is: OwnerIs::Caller }));
-        let known = if begins { None } else { self.live.to_back(&key) };
+        let known = if begins { None } else { self.live.renew(&key) };
         let mut request = None;
         let (step, connection, before) = if let Some(connection) = known {
             let before = connection.state;
@@ -454,7 +456,7 @@ impl Table {
         &self.counters
     }
 
-    /// Connections that are alive.
+    /// Connections that are alive, in no order.
     pub fn live(&self) -> impl ExactSizeIterator<Item = (&SocketKey, &Connection)> {
         self.live.iter()
     }

@@ -243,14 +243,15 @@ fn walks_are_made_when_they_are_due() {
     let looked = |session: &Session| session.gathering.present(&session.pipeline, at(0)).found().looked;
     assert_eq!(looked(&session), None);
     let mut pace = Pace(KtimeNs(0));
-    pace.done(at(0), at(1));
+    pace.done(at(0), 1_000_000);
     assert!(!pace.is_due(at(1_000)) && pace.is_due(at(1_001)), "a second, if it was short");
-    pace.done(at(0), at(40));
+    pace.done(at(0), 40_000_000);
     assert!(!pace.is_due(at(10_039)) && pace.is_due(at(10_040)), "250 times its length");
     session.refresh_all(20);
     assert_eq!((walked(&session), looked(&session)), (Some(at(20)), Some(at(20))));
     assert!(!session.gathering.refresh(&mut session.pipeline, at(30)), "nothing has happened");
-    assert_eq!(session.gathering.due(), at(1_150), "the next second");
+    let due = session.gathering.due();
+    assert!(due > at(1_020) && due <= at(1_150), "the next walk, or the end of the second");
     session.take(vec![Event::Transition(transition(40, 1, SynRecv, Established))]);
     assert!(session.gathering.refresh(&mut session.pipeline, at(50)));
     assert_eq!(walked(&session), Some(at(20)));

@@ -171,13 +171,13 @@ impl Activity {
         self.previous = std::mem::take(&mut self.current);
     }
 
-    /// One more transition.
-    pub fn add(&mut self, observed: &Observation) {
+    /// One more transition; `owner` is known by the name of his process.
+    pub fn add(&mut self, observed: &Observation, owner: Option<&Owner>) {
         let (transition, connection) = (&observed.transition, &observed.connection);
         let (old, new) = (transition.old, transition.new);
-        let subject = Subject::of(connection, observed.owner.as_ref());
+        let subject = Subject::of(connection, owner);
         if old == TcpState::SynSent || new == TcpState::SynSent || old == TcpState::Established {
-            self.client(subject, observed);
+            self.client(subject, observed, owner);
         }
         if new != TcpState::Close && old != TcpState::CloseWait || old == TcpState::Listen {
             return;
@@ -189,7 +189,7 @@ impl Activity {
             self.remember(tuple, transition.ts);
         }
         let Some(flow) = room(&mut self.current.owners, subject) else { return };
-        flow.owner = observed.owner.or(flow.owner);
+        flow.owner = owner.copied().or(flow.owner);
         flow.close_wait_left += u64::from(old == TcpState::CloseWait);
         if let (TcpState::Close, Some(cause)) = (new, connection.end_cause) {
             flow.ended += 1;
@@ -206,7 +206,7 @@ impl Activity {
         }
     }
 
-    fn client(&mut self, subject: Subject, observed: &Observation) {
+    fn client(&mut self, subject: Subject, observed: &Observation, owner: Option<&Owner>) {
         let (transition, connection) = (&observed.transition, &observed.connection);
         let (old, new) = (transition.old, transition.new);
         if subject.role != Some(Role::Client) {
@@ -217,7 +217,7 @@ impl Activity {
             && let Some(fan_out) = room(&mut self.current.fan_out, subject.owner_alone())
             && fan_out.hosts.len() < MOST_HOSTS
         {
-            fan_out.owner = observed.owner.or(fan_out.owner);
+            fan_out.owner = owner.copied().or(fan_out.owner);
             fan_out.hosts.insert(peer);
             // A host that refuses has answered, too, but not with a SYN-ACK.
             if matches!(new, TcpState::Established | TcpState::SynRecv) {
@@ -225,7 +225,7 @@ impl Activity {
             }
         }
         let Some(to) = room(&mut self.current.peers, subject.with_peer(Some(peer))) else { return };
-        to.owner = observed.owner.or(to.owner);
+        to.owner = owner.copied().or(to.owner);
         if new == TcpState::SynSent {
             to.opened.add(self.second);
         }

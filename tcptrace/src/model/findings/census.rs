@@ -99,6 +99,20 @@ pub struct Census {
 }
 
 impl Census {
+    /// Forgets everything but the room that it took: there will be as much again.
+    pub fn clear(&mut self) {
+        self.crowds.clear();
+        self.states = Default::default();
+        self.members = Default::default();
+        self.routes.clear();
+        self.uncounted = 0;
+        self.ends.clear();
+        self.ends_elsewhere.clear();
+        self.held.clear();
+        self.namespaces.clear();
+        self.pids.clear();
+    }
+
     /// Takes in a connection as it is at `now`.
     pub fn add(
         &mut self,

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use super::{
     Activity, Census, Facts, Finding, Host, Measure, Rule, Thresholds, Trend, host::Counters, rules, words,
 };
-use crate::model::{KtimeNs, Observation, TcpState, histogram::Histograms};
+use crate::model::{KtimeNs, Observation, Owner, TcpState, histogram::Histograms};
 
 /// States whose numbers are remembered.
 const WATCHED: [TcpState; 8] = [
@@ -52,9 +52,9 @@ impl Engine {
         }
     }
 
-    /// One more transition.
-    pub fn add(&mut self, observed: &Observation) {
-        self.activity.add(observed);
+    /// One more transition; `owner` is known by the name of his process.
+    pub fn add(&mut self, observed: &Observation, owner: Option<&Owner>) {
+        self.activity.add(observed, owner);
     }
 
     /// What is wrong at `now`, the worst first.

@@ -112,6 +112,11 @@ impl Use {
 pub struct Routes(FxHashMap<Route, Use>);
 
 impl Routes {
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// One more connection.
     pub(super) fn add(&mut self, route: Route, state: TcpState, subject: Subject, member: &Member) {
         let pid = member.pid;

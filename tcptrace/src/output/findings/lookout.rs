@@ -71,6 +71,8 @@ pub struct Lookout {
     lacks_cookies: bool,
     /// Names of processes: threads have others.
     processes: FxHashMap<(NonZeroU32, Option<ProcessStart>), Comm>,
+    /// The last task that was asked for, and the name of its process: many in a row are of the same.
+    last_process: Option<(Task, Comm)>,
     names: Known,
     /// Of the calls that made sockets, the oldest first.
     stacks: LinkedHashMap<SocketKey, Arc<[Frame]>, FxBuildHasher>,
@@ -134,6 +136,7 @@ impl Lookout {
             uncounted: 0,
             lacks_cookies: false,
             processes: FxHashMap::default(),
+            last_process: None,
             names: Known::default(),
             stacks: LinkedHashMap::default(),
         }
@@ -143,7 +146,7 @@ impl Lookout {
     pub fn note(&mut self, at: Moment, observed: &Observation, stack: Option<&[Frame]>) {
         self.histograms.add(observed);
         let owner = self.process(observed.owner.as_ref());
-        self.engine(at).add(&Observation { owner, ..*observed });
+        self.engine(at).add(observed, owner.as_ref());
         let transition = &observed.transition;
         match (transition.new, stack) {
             (TcpState::SynSent, Some(frames)) => self.made(transition.key, frames.into()),
@@ -188,12 +191,13 @@ impl Lookout {
     pub fn facts(&mut self, host: Host) {
         let named = host.processes.iter().map(|process| process.task);
         self.processes.extend(named.map(|task| ((task.pid, task.started), task.comm)));
+        self.last_process = None;
         self.host = host;
     }
 
     /// What is wrong now. What is open was told before, and has to be told again before the next look.
     pub fn look(&mut self, at: Moment) -> Looked {
-        let census = std::mem::take(&mut self.census);
+        let mut census = std::mem::take(&mut self.census);
         self.ownerless = (0, self.ownerless.0);
         self.uncounted = census.uncounted;
         self.engine(at);
@@ -201,7 +205,10 @@ impl Lookout {
         let found = engine.look(at.ktime, &census, &self.histograms, &self.host);
         let condition = self.options.condition.as_ref();
         let holds = condition.is_some_and(|condition| condition.holds(&found, &Asked(&census, engine)));
-        Looked { found, sockets: census.sockets(), holds }
+        let sockets = census.sockets();
+        census.clear();
+        self.census = census;
+        Looked { found, sockets, holds }
     }
 
     /// A second is over. Call it each second, after the look at its end, if there is one.
@@ -234,6 +241,12 @@ impl Lookout {
     fn process(&mut self, owner: Option<&Owner>) -> Option<Owner> {
         let mut owner = *owner?;
         let task = &mut owner.task;
+        if let Some((last, name)) = self.last_process
+            && last == *task
+        {
+            task.comm = name;
+            return Some(owner);
+        }
         if self.processes.len() > MOST_PROCESSES {
             self.processes.clear();
         }
@@ -241,7 +254,9 @@ impl Lookout {
         if task.tid == task.pid {
             *known = task.comm;
         }
-        task.comm = *known;
+        let name = *known;
+        self.last_process = Some((*task, name));
+        task.comm = name;
         Some(owner)
     }
 

@@ -4,6 +4,7 @@
 //! decides when: see [`Data::walk`] and [`Data::look`].
 
 mod activity;
+mod arrows;
 mod counts;
 mod found;
 mod rows;
@@ -14,13 +15,11 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use rustc_hash::FxHashSet;
 
-use self::{activity::Activity, counts::Counts, found::FoundBefore, rows::Rows};
+use self::{activity::Activity, arrows::Arrows, counts::Counts, found::FoundBefore, rows::Rows};
 pub use self::{rows::NameCgroup, sink::DataSink};
 use super::world::{About, Arrow, Found, Overview, PortRow, ProcessRow};
 use crate::{
-    model::{
-        Connection, Counters, Held, KtimeNs, Owner, SocketKey, filter_lists::StateSet, histogram::Entry,
-    },
+    model::{Connection, Counters, Held, KtimeNs, Owner, SocketKey, filter_lists::StateSet},
     output::{
         Moment, Names,
         findings::{Lookout, LookoutOptions},
@@ -58,12 +57,10 @@ pub struct Data {
     lookout: Lookout,
     activity: Activity,
     counts: Counts,
-    /// All connections together.
-    all: Entry,
     rows: Rows,
     found: FoundBefore,
     overview: Overview,
-    arrows: Vec<Arrow>,
+    arrows: Arrows,
     /// How many seconds are over and told.
     seconds: u64,
     /// Transitions had been so many when the overview was made.
@@ -83,11 +80,10 @@ impl Data {
             lookout: Lookout::new(options.lookout),
             activity: Activity::default(),
             counts: Counts::new(options.states),
-            all: Entry::default(),
             rows: Rows::default(),
             found: FoundBefore::default(),
             overview: Overview::default(),
-            arrows: Vec::new(),
+            arrows: Arrows::default(),
             seconds: 0,
             shown: 0,
             asked: FxHashSet::default(),
@@ -123,7 +119,7 @@ impl Data {
             (self.overview.opened, self.overview.closed) = self.activity.series(over);
             self.overview.transitions_per_s = self.activity.transitions_per_s(over);
             self.overview.own_cpu = outside.own_cpu;
-            self.arrows = arrows(&self.all);
+            self.arrows.refresh();
         }
         let (opened, closed, transitions) = self.activity.totals();
         let Counters { lost, evicted, gaps, .. } = outside.counters;
@@ -170,6 +166,7 @@ impl Data {
         go(&mut |is_held, connection, owner| survey.add(is_held, connection, owner));
         let survey = self.rows.end(&self.lookout, name_cgroup);
         self.counts.set(survey.counts);
+        self.arrows.add_up(self.lookout.histograms());
         self.overview.held = survey.held;
         self.show_counts(false);
     }
@@ -235,20 +232,13 @@ impl Data {
 
     /// Transitions by kind.
     pub fn arrows(&self) -> &[Arrow] {
-        &self.arrows
+        self.arrows.list()
     }
 
     /// What is wrong.
     pub const fn found(&self) -> &Found {
         self.found.found()
     }
-}
-
-fn arrows(all: &Entry) -> Vec<Arrow> {
-    let arrows = all.arrows().into_iter();
-    arrows
-        .map(|(from, to, arrow)| Arrow { from, to, count: arrow.count, p50_ns: arrow.stays.quantile(0.5) })
-        .collect()
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Rows {
     }
 
     fn ports_by_count(&mut self, lookout: &Lookout) {
-        let entry = |of: &Port| lookout.histograms().entry(Key::Port(of.port));
+        let entry = |of: &Port| lookout.histograms().entry(Key::Port(of.number));
         let mut order: Vec<(usize, (u64, u64))> = self
             .survey
             .ports
@@ -90,7 +90,7 @@ impl Rows {
                 )
             })
             .collect();
-        let port = |place: &usize| self.survey.ports.get(*place).and_then(|of| of.port);
+        let port = |place: &usize| self.survey.ports.get(*place).and_then(|of| of.number);
         order.sort_unstable_by_key(|(place, count)| (Reverse(*count), port(place)));
         self.left_out.0 = order.len().saturating_sub(MOST_PORTS);
         if self.stays.len() > 2 * MOST_PORTS {
@@ -191,11 +191,11 @@ fn port_row(
         .next()
         .map(|owner| (lookout.name_of(&owner.task), known.count().saturating_sub(1) as u64));
     PortRow {
-        port: of.port,
+        port: of.number,
         counts: of.counts,
         held: of.held,
         owner,
-        stays: entry.map(|entry| stays_of(of.port, entry, stays)).unwrap_or_default(),
+        stays: entry.map(|entry| stays_of(of.number, entry, stays)).unwrap_or_default(),
         endings: entry.map(|entry| Ending::ALL.map(|ending| entry.ended(ending))).unwrap_or_default(),
         transitions: entry.map_or(0, |entry| entry.transitions),
     }
@@ -233,7 +233,7 @@ fn process_row(of: &Process, ports: &[Port]) -> ProcessRow {
         not_accepted: of.not_accepted,
         peers: of.peers,
         oldest_close_wait: of.oldest_close_wait,
-        ports: of.ports.iter().filter_map(|(place, _)| ports.get(*place)?.port).take(NAMED_PORTS).collect(),
+        ports: of.ports.iter().filter_map(|(place, _)| ports.get(*place)?.number).take(NAMED_PORTS).collect(),
     }
 }
 

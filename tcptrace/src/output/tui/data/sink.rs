@@ -31,7 +31,7 @@ impl Sink for DataSink {
         data.begin(at);
         data.activity.add(observed);
         data.counts.add(observed);
-        data.all.add(observed);
+        data.arrows.add(observed);
         data.lookout.note(at, observed, beside.stack);
         Ok(())
     }

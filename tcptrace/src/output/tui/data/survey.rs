@@ -17,7 +17,7 @@ use crate::model::{
 /// What is counted for a service port.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
-    pub(super) port: Option<NonZeroU16>,
+    pub(super) number: Option<NonZeroU16>,
     pub(super) counts: [u64; STATES],
     pub(super) held: u64,
     /// Processes by their place, and how many each has; the one with the most first.
@@ -126,7 +126,7 @@ impl Survey {
         let number = port.map_or(0, |port| usize::from(port.get()));
         let Some(slot) = self.places_of_ports.get_mut(number) else { return 0 };
         if *slot == 0 {
-            self.ports.push(Port { port, counts: [0; STATES], held: 0, processes: Vec::new() });
+            self.ports.push(Port { number: port, counts: [0; STATES], held: 0, processes: Vec::new() });
             // 65,536 at most.
             *slot = u32::try_from(self.ports.len()).unwrap_or(0);
         }
@@ -254,7 +254,7 @@ impl Survey {
                 of_process.most_of_peer = count;
             }
         }
-        let names: Vec<_> = self.ports.iter().map(|of| of.port).collect();
+        let names: Vec<_> = self.ports.iter().map(|of| of.number).collect();
         for of in &mut self.processes {
             let name = |place: usize| names.get(place).copied().flatten();
             of.ports.sort_unstable_by_key(|(port, count)| (std::cmp::Reverse(*count), name(*port)));

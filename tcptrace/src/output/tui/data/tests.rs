@@ -77,6 +77,7 @@ fn the_overview_is_brought_up_to_date_when_something_has_changed() {
     fed.go(60, 2, Close, SynSent);
     fed.go(70, 2, SynSent, Close);
     assert!(!fed.refresh(SECOND_NS + TOLD_NS - 1) || fed.data.borrow().overview().opened.is_empty());
+    fed.walk(80);
     assert!(fed.refresh(SECOND_NS + TOLD_NS), "a second is over");
     let data = fed.data.borrow();
     let overview = data.overview();

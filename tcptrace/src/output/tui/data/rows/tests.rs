@@ -145,7 +145,7 @@ fn ports_and_processes_are_counted() {
     let web = process(10);
     assert_eq!((web.comm, web.not_accepted, web.held), (Some(Comm::from("web")), 1, 0));
     assert_eq!(web.peers, (2, Some([192, 0, 2, 2].into())), "a listener has none");
-    assert_eq!(web.oldest_close_wait, Some((6_000_000 + 3_000_000, false)));
+    assert_eq!(web.oldest_close_wait, Some((10_000_000, false)));
     assert_eq!(web.ports, [NonZeroU16::new(80).expect("is not 0")]);
     assert_eq!(web.cgroup.as_ref().map(|cgroup| cgroup.path.as_str()), Some("/system.slice/web.service"));
     assert_eq!((process(20).held, process(20).counts[place(SynSent)]), (1, 1));
