@@ -84,22 +84,22 @@ enum Lines {
 /// As it was asked for; where it was not, as it can be shown.
 fn output(watch: &Watch, is_terminal: bool) -> Result<Output> {
     let has_command = !watch.session.command.is_empty();
-    Ok(match watch.output {
-        Some(OutputFormat::Tui) if has_command => {
+    let by_itself = if is_terminal && !has_command { OutputFormat::Tui } else { OutputFormat::Text };
+    Ok(Output::Lines(match watch.output.unwrap_or(by_itself) {
+        OutputFormat::Tui if has_command => {
             bail!("-o tui is not for a COMMAND, whose output would be on the same screen; -o text is")
         }
-        Some(OutputFormat::Tui) if !is_terminal => {
+        OutputFormat::Tui if !is_terminal => {
             bail!(
-                "-o tui needs a terminal as standard input and output, and not one of TERM=dumb; -o text, json and csv do not"
+                "-o tui needs a terminal as standard input and output, not one of TERM=dumb; -o text, json and csv do not"
             )
         }
-        Some(OutputFormat::Tui) => Output::View,
-        Some(OutputFormat::Json) => Output::Lines(Lines::Json),
-        Some(OutputFormat::Csv) => Output::Lines(Lines::Csv),
-        Some(OutputFormat::Summary) => Output::Lines(Lines::Summary),
-        None if is_terminal && !has_command => Output::View,
-        Some(OutputFormat::Text) | None => Output::Lines(Lines::Text),
-    })
+        OutputFormat::Tui => return Ok(Output::View),
+        OutputFormat::Text => Lines::Text,
+        OutputFormat::Json => Lines::Json,
+        OutputFormat::Csv => Lines::Csv,
+        OutputFormat::Summary => Lines::Summary,
+    }))
 }
 
 fn format(watch: &Watch, lines: Lines) -> Box<dyn Sink> {

@@ -198,6 +198,8 @@ pub(super) struct Process {
     pub(super) port: Option<NonZeroU16>,
     descriptors: u64,
     limit: u64,
+    /// It has ended.
+    is_over: bool,
 }
 
 /// All of them.
@@ -218,7 +220,12 @@ impl Cast {
 
     /// Those of a program that live, by their places.
     pub(super) fn places(&self, who: Who) -> impl Iterator<Item = u16> {
-        (0..).zip(&self.processes).filter(move |(_, process)| process.who == who).map(|(place, _)| place)
+        let living = self.living().filter(move |(_, process)| process.who == who);
+        living.map(|(place, _)| place)
+    }
+
+    fn living(&self) -> impl Iterator<Item = (u16, &Process)> {
+        (0..).zip(&self.processes).filter(|(_, process)| !process.is_over)
     }
 
     /// The process at a place.
@@ -229,9 +236,9 @@ impl Cast {
     /// Whoever listens, each once.
     pub(super) fn listeners(&self) -> impl Iterator<Item = &Process> {
         let mut before = None;
-        self.processes.iter().filter(move |process| {
-            process.port.is_some() && std::mem::replace(&mut before, Some(process.who)) != Some(process.who)
-        })
+        self.processes
+            .iter()
+            .filter(move |process| process.port.is_some() && before.replace(process.who) != Some(process.who))
     }
 
     /// A program of one process is started again: another process, with the place of the new one.
@@ -240,6 +247,7 @@ impl Cast {
         let before = *self.at(place)?;
         let pid = before.task.pid.checked_add(211)?;
         let task = Task { pid, tid: pid, started: ProcessStart::from_ns(at.0), ..before.task };
+        self.processes.get_mut(usize::from(place))?.is_over = true;
         self.processes.push(Process { task, ..before });
         u16::try_from(self.processes.len() - 1).ok()
     }
@@ -257,11 +265,7 @@ impl Cast {
             keepalive_probes: Some(9),
         };
         let namespaces = || NAMESPACES.iter().filter_map(|(inode, ..)| NonZeroU32::new(*inode));
-        let latest = self.places(Who::Orders).last();
-        let alive = (0..)
-            .zip(&self.processes)
-            .filter(|(place, process)| process.who != Who::Orders || Some(*place) == latest);
-        let processes = alive.map(|(_, process)| {
+        let processes = self.living().map(|(_, process)| {
             let leaked = if process.who == Who::Orders { leaked } else { 0 };
             Descriptors {
                 task: process.task,
@@ -298,6 +302,7 @@ fn process(part: &Part, number: usize, pid: u32) -> Option<Process> {
         port: part.port.and_then(NonZeroU16::new),
         descriptors: part.descriptors,
         limit: part.limit,
+        is_over: false,
     })
 }
 

@@ -164,8 +164,6 @@ impl Life {
 
     fn go(&mut self, at: u64, teller: &mut Teller<'_>) -> Option<(u64, Stage)> {
         let (half, stay, linger) = (self.rtt_ns / 2, self.stay_ns, self.linger_ns);
-        let by = self.ending.by;
-        let other = by.other();
         let mut to = teller.of(at, self);
         Some(match self.next {
             Stage::Connect => {
@@ -205,6 +203,17 @@ impl Life {
                 to.accept();
                 (stay, Stage::Close)
             }
+            _ => return self.go_on(at, teller),
+        })
+    }
+
+    /// The same once it is open.
+    fn go_on(&mut self, at: u64, teller: &mut Teller<'_>) -> Option<(u64, Stage)> {
+        let (half, linger) = (self.rtt_ns / 2, self.linger_ns);
+        let by = self.ending.by;
+        let other = by.other();
+        let mut to = teller.of(at, self);
+        Some(match self.next {
             Stage::Close if self.ending.how == How::Reset => {
                 to.end(by, Established, 0, false);
                 to.reset_sent(by);
@@ -238,8 +247,9 @@ impl Life {
             }
             Stage::FinIsAcked => {
                 to.change(by, FinWait1, FinWait2);
-                self.entered = to.time_wait_starts(by, FinWait2);
+                let entered = to.time_wait_starts(by, FinWait2);
                 to.end(by, FinWait2, 0, true);
+                self.entered = entered;
                 match self.ending.how {
                     How::Leaked => (0, Stage::Leaked),
                     How::Forgotten => (TIME_WAIT_NS, Stage::OrphanExpires),
@@ -250,7 +260,15 @@ impl Life {
                 to.time_wait_expires(by, FinWait2);
                 return None;
             }
-            Stage::Leaked => return None,
+            Stage::Leaked
+            | Stage::Connect
+            | Stage::SynArrives
+            | Stage::SynAckArrives
+            | Stage::AckArrives
+            | Stage::Accept
+            | Stage::SynIsGivenUp
+            | Stage::SynIsRefused
+            | Stage::RequestEnds => return None,
             Stage::OtherCloses => {
                 to.change(other, CloseWait, LastAck);
                 (half, Stage::LastFinArrives)

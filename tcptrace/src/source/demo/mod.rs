@@ -52,6 +52,9 @@ const FIRST_RESTART_NS: u64 = 480 * S;
 /// Places that are free, and their ports, are left alone for a while.
 const RESTING: usize = 1024;
 
+/// Before that it takes no more orders, and all that are under way are done.
+const DONE_NS: u64 = 17 * S;
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
@@ -78,6 +81,7 @@ pub struct Demo {
     free: VecDeque<u32>,
     /// Connections that wait for the restart.
     leaked: Vec<u32>,
+    restart_at: u64,
     cookies: u64,
     started: KtimeNs,
     /// The moment of the last event.
@@ -98,6 +102,7 @@ impl Demo {
             lives: Vec::new(),
             free: VecDeque::new(),
             leaked: Vec::new(),
+            restart_at: started.0 + FIRST_RESTART_NS,
             cookies: 0x1000,
             started,
             last: started.0,
@@ -110,7 +115,7 @@ impl Demo {
             demo.agenda.add(started.0 + pause, What::Begin(scene));
         }
         demo.agenda.add(started.0 + FIRST_LOSS_NS, What::Loss);
-        demo.agenda.add(started.0 + FIRST_RESTART_NS, What::Restart);
+        demo.agenda.add(demo.restart_at, What::Restart);
         demo
     }
 
@@ -130,10 +135,8 @@ impl Demo {
             match what {
                 What::Step(place) => self.step(place, at, batch),
                 What::Begin(scene) => {
-                    let script = scene.script(&mut self.random, &self.plan);
-                    if let Some((place, life)) = self.life(&script) {
-                        self.put(place, life);
-                        self.step(place, at, batch);
+                    if scene != Scene::Leak || at + DONE_NS < self.restart_at {
+                        self.begin(scene, at, batch);
                     }
                     let pause = self.random.pause(self.plan.pause_ns(scene));
                     self.agenda.add(at + pause, What::Begin(scene));
@@ -154,6 +157,15 @@ impl Demo {
     /// What a look at the host shows besides connections.
     pub fn host(&self, now: KtimeNs) -> Host {
         self.cast.host(now, self.leaked.len() as u64)
+    }
+
+    /// Another connection of a scene begins.
+    fn begin(&mut self, scene: Scene, at: u64, batch: &mut Batch) {
+        let script = scene.script(&mut self.random, &self.plan);
+        if let Some((place, life)) = self.life(&script) {
+            self.put(place, life);
+            self.step(place, at, batch);
+        }
     }
 
     /// The connection at a place makes its next step.
@@ -181,18 +193,18 @@ impl Demo {
             }
         }
         self.cast.restart(Who::Orders, KtimeNs(at));
-        self.agenda.add(at + RESTART_NS, What::Restart);
+        self.restart_at = at + RESTART_NS;
+        self.agenda.add(self.restart_at, What::Restart);
     }
 
     /// A connection that is about to begin, and a place for it.
     fn life(&mut self, script: &Script) -> Option<(u32, Life)> {
         let rested = if self.free.len() > RESTING { self.free.pop_front() } else { None };
-        let place = match rested {
-            Some(place) => place,
-            None => {
-                self.lives.push(None);
-                u32::try_from(self.lives.len() - 1).ok()?
-            }
+        let place = if let Some(place) = rested {
+            place
+        } else {
+            self.lives.push(None);
+            u32::try_from(self.lives.len() - 1).ok()?
         };
         let (client_addr, mut client) = self.end(script.client, place, 0)?;
         // Of connections from the same host those with the same port lead to different ones.

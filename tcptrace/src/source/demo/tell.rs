@@ -61,9 +61,9 @@ pub(super) struct Teller<'a> {
 
 impl<'a> Teller<'a> {
     /// Of a connection that makes a step.
-    pub(super) fn of<'t>(&'t mut self, at: u64, life: &Life) -> Telling<'t, 'a> {
+    pub(super) fn of<'t>(&'t mut self, at: u64, life: &'t Life) -> Telling<'t, 'a> {
         *self.last = (*self.last).max(at);
-        Telling { teller: self, life: life.clone() }
+        Telling { teller: self, life }
     }
 }
 
@@ -75,10 +75,11 @@ pub(super) fn reset_reason() -> Option<ResetReason> {
 /// Reports of one connection. Of an end on another host there is none.
 pub(super) struct Telling<'t, 'a> {
     teller: &'t mut Teller<'a>,
-    life: Life,
+    life: &'t Life,
 }
 
 impl Telling<'_, '_> {
+    /// A little later than the last one.
     fn now(&mut self) -> KtimeNs {
         *self.teller.last += STEP_NS;
         KtimeNs(*self.teller.last)
@@ -95,7 +96,7 @@ impl Telling<'_, '_> {
     fn transition(&mut self, side: Side, old: TcpState, new: TcpState) -> Option<Transition> {
         use TcpState::{Close, FinWait1, FinWait2, LastAck, Listen, SynSent};
         let end = *self.life.end(side)?;
-        let process = *self.teller.cast.at(end.process)?;
+        let process = self.teller.cast.at(end.process)?;
         let [local, remote] = self.ends(side);
         // System calls of the owner, as the kernel half has it; the rest is the work of whoever takes segments in.
         let task = Some(process.task)
@@ -138,7 +139,7 @@ impl Telling<'_, '_> {
 
     fn request(&mut self, action: TimerAction) -> Option<Request> {
         let end = *self.life.end(Side::Server)?;
-        let process = *self.teller.cast.at(end.process)?;
+        let process = self.teller.cast.at(end.process)?;
         let [local, remote] = self.ends(Side::Server);
         Some(Request {
             ts: self.now(),

@@ -74,7 +74,7 @@ fn a_kernel_could_report_it_and_it_goes_on_for_ever() {
     assert!(follower.lost > 0, "something is lost in five minutes");
     for minutes in [5, 10, 15] {
         let live = follower.table.live().len();
-        assert!((1_750..2_250).contains(&live), "{live} after {minutes} minutes");
+        assert!((1_700..2_400).contains(&live), "{live} after {minutes} minutes");
         let events = follower.events - std::mem::replace(&mut last, follower.events);
         let rate = events / 300;
         assert!((130..170).contains(&rate), "{rate} events a second");
@@ -114,12 +114,11 @@ fn the_restart_ends_what_was_leaked() {
     assert!((100..200).contains(&before), "{before}");
     follower.go_on(2);
     assert!(follower.count(TcpState::CloseWait) < 10, "{}", follower.count(TcpState::CloseWait));
-    let owners = |table: &Table| {
-        let owned = table.live().filter(|(_, connection)| connection.state == TcpState::CloseWait);
-        owned.filter_map(|(_, connection)| table.owner_of(connection)).map(|owner| owner.task.pid.get()).max()
-    };
-    follower.go_on(30);
-    assert_eq!(owners(&follower.table), Some(3331), "another process has the new ones");
+    follower.go_on(60);
+    let java = follower.table.live().filter_map(|(_, connection)| follower.table.owner_of(connection));
+    let pids: Vec<_> = java.filter(|owner| owner.task.comm.bytes() == b"java").collect();
+    assert!(pids.len() > 5, "{}", pids.len());
+    assert!(pids.iter().all(|owner| owner.task.pid.get() == 3331), "another process has all of them");
     assert_sound(follower.table.counters());
 }
 
