@@ -104,6 +104,12 @@ mod tests {
         let filter = SelectionLanguage.parse("443 --netns self close-wait").expect("is right");
         assert_eq!(filter.netns.map(|inodes| inodes.len()), Some(1));
         assert!(filter.service_ports.is_some() && filter.states.is_some());
+        // As a finding leads to its sockets.
+        for line in
+            ["--port 8080 --pid 1 --state CLOSE_WAIT", "--comm nginx --raddr 2001:db8::1 --state TIME_WAIT"]
+        {
+            assert!(SelectionLanguage.parse(line).is_ok(), "{line}");
+        }
     }
 
     #[test]

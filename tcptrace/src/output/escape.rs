@@ -12,7 +12,7 @@ use crate::model::{Comm, Frame};
 
 /// Whether a character must not reach a terminal as it is: controls (C0, DEL, C1), and the invisible ones that
 /// reorder or hide text (bidirectional controls, zero-width characters, line and paragraph separators, tags).
-fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -22,7 +22,7 @@ use ratatui::{
 };
 
 use self::{
-    filter_line::{Edited, FilterLine},
+    filter_line::{Edited, FilterLine, History},
     frame::Areas,
     glyphs::Glyphs,
     help::Help,
@@ -82,6 +82,8 @@ pub struct Tui {
     back: Vec<PageId>,
     /// Where the filter is edited.
     editing: Option<FilterLine>,
+    /// Filters that were accepted.
+    history: History,
     help: Option<Help>,
     paused: Option<Box<Still>>,
     /// What there is to say until the next key.
@@ -99,6 +101,7 @@ impl Tui {
             page: PageId::Overview,
             back: Vec::new(),
             editing: None,
+            history: History::default(),
             help: None,
             paused: None,
             said: None,
@@ -146,16 +149,19 @@ impl Tui {
                 Edited::Cancelled => self.editing = None,
                 Edited::Accepted(text, filter) => {
                     self.editing = None;
-                    self.filter(text, filter);
+                    self.filter(text, *filter);
                 }
             }
             return Effect::Draw;
         }
         match keymap::action(key) {
-            Some(action) => self.act(action, world),
+            // It closes what is over the page first.
+            Some(Action::Quit) if self.help.is_some() && key.modifiers.is_empty() => self.help = None,
+            Some(action) => return self.act(action, world),
             // What was said is gone.
-            None => Effect::Draw,
+            None => self.help = None,
         }
+        Effect::Draw
     }
 
     fn act(&mut self, action: Action, world: &dyn World) -> Effect {
@@ -174,7 +180,11 @@ impl Tui {
         match action {
             Action::Help => self.help = Some(Help::default()),
             Action::Filter => {
-                self.editing = Some(FilterLine::open(self.pages.connections.filter_line(), &*self.language));
+                self.editing = Some(FilterLine::open(
+                    self.pages.connections.filter_line(),
+                    &self.history,
+                    &*self.language,
+                ));
             }
             Action::Pause => {
                 self.paused = match self.paused {
@@ -275,6 +285,7 @@ impl Tui {
     }
 
     fn filter(&mut self, line: String, filter: Filter) {
+        self.history.push(&line);
         self.pages.connections.set_filter(line, filter);
         self.turn_to(PageId::Connections);
     }
@@ -283,7 +294,8 @@ impl Tui {
     pub fn draw(&mut self, frame: &mut Frame<'_>, world: &dyn World) {
         let area = frame.area();
         let context = context(self.options, self.paused.as_deref(), world);
-        let bottom = self.editing.as_ref().map_or(1, FilterLine::height);
+        // Half of the page stays in sight.
+        let bottom = self.editing.as_ref().map_or(1, FilterLine::height).min(area.height / 2).max(1);
         self.areas = Areas::of(area, bottom);
         let buffer = frame.buffer_mut();
         frame::draw_tabs(&self.areas, buffer, &context, self.page);

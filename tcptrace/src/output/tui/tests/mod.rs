@@ -38,17 +38,19 @@ impl FilterLanguage for Few {
         while let Some(flag) = words.next() {
             let at = line.find(flag).unwrap_or(0);
             let error = |message: String| FilterError { at: at..at + flag.len(), message };
+            if !matches!(flag, "--port" | "--pid" | "--state") {
+                return Err(error(format!("`{flag}` is no condition")));
+            }
             let value = words.next().ok_or_else(|| error(format!("{flag} needs a value")))?;
             match flag {
                 "--port" => {
                     filter.service_ports = Some(value.parse().map_err(|bad| error(format!("{bad}")))?)
                 }
                 "--state" => filter.states = Some(value.parse().map_err(|bad| error(format!("{bad}")))?),
-                "--pid" => {
+                _ => {
                     let pids = value.parse::<crate::model::filter_lists::PidList>();
                     filter.processes = Some((&pids.map_err(|bad| error(format!("{bad}")))?).into());
                 }
-                _ => return Err(error(format!("`{flag}` is no condition"))),
             }
         }
         Ok(filter)

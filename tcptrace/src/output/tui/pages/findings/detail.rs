@@ -74,20 +74,20 @@ pub(super) fn filter_line(finding: &FindingReport) -> Option<String> {
 fn is_plain(name: &str) -> bool {
     let is_letter =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '+');
-    !name.starts_with('-') && name.chars().all(is_letter)
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(is_letter)
 }
 
 /// Lines that are being put together.
 struct Lines<'a> {
     context: &'a Context<'a>,
     width: usize,
-    lines: Vec<Line<'static>>,
+    done: Vec<Line<'static>>,
 }
 
 impl Lines<'_> {
     fn push(&mut self, label: &'static str, text: String, style: Style) {
         let label = Span::styled(format!("{label:<MARGIN$}"), self.context.theme.label());
-        self.lines.push(Line::from(vec![label, Span::styled(text, style)]));
+        self.done.push(Line::from(vec![label, Span::styled(text, style)]));
     }
 
     /// A word at the left, text behind it and below.
@@ -109,7 +109,7 @@ impl Lines<'_> {
     }
 
     fn gap(&mut self) {
-        self.lines.push(Line::default());
+        self.done.push(Line::default());
     }
 }
 
@@ -122,7 +122,7 @@ pub(super) fn lines(
     let Entry { finding, since, is_over } = entry;
     let theme = context.theme;
     let width = usize::from(width).saturating_sub(MARGIN).clamp(8, WIDEST);
-    let mut out = Lines { context, width, lines: Vec::new() };
+    let mut out = Lines { context, width, done: Vec::new() };
 
     let ago = entry.ago(context.world.now());
     let clock = text::clock(since);
@@ -150,7 +150,7 @@ pub(super) fn lines(
     }
     let mut leads = None;
     if let Some(filter) = filter_line(finding) {
-        leads = Some(out.lines.len());
+        leads = Some(out.done.len());
         out.push("sockets", filter, theme.title());
     }
     out.gap();
@@ -184,5 +184,42 @@ pub(super) fn lines(
             out.as_they_are("", frames.iter().map(String::as_str));
         }
     }
-    (out.lines, leads)
+    (out.done, leads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::tui::tests::fixture::{Scene, world};
+
+    #[test]
+    fn the_way_to_the_sockets() {
+        let found = world(Scene::Findings).found;
+        let (_, finding) = found.findings.first().expect("there is one");
+        let line = |change: &dyn Fn(&mut FindingReport)| {
+            let mut finding = finding.clone();
+            change(&mut finding);
+            filter_line(&finding)
+        };
+        assert_eq!(line(&|_| {}).as_deref(), Some("--port 8080 --pid 3530 --state CLOSE_WAIT"));
+        // One process is not all of them.
+        let several = line(&|finding| finding.processes = Some(2));
+        assert_eq!(several.as_deref(), Some("--port 8080 --comm orders --state CLOSE_WAIT"));
+        for comm in ["x\u{1b}[2J", "a b", "-x", "a,b", "it's", ""] {
+            let hostile = line(&|finding| {
+                finding.processes = Some(2);
+                finding.comm = Some(comm.to_owned());
+            });
+            assert_eq!(hostile.as_deref(), Some("--port 8080 --state CLOSE_WAIT"), "{comm}");
+        }
+        let of_peer = line(&|finding| {
+            (finding.port, finding.pid, finding.state) = (None, None, None);
+            finding.peer = Some(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
+        });
+        assert_eq!(of_peer.as_deref(), Some("--raddr 192.0.2.1"));
+        let of_nothing = line(&|finding| {
+            (finding.port, finding.pid, finding.state) = (None, None, None);
+        });
+        assert_eq!(of_nothing, None);
+    }
 }
