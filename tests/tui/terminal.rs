@@ -32,6 +32,9 @@ pub(super) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 /// How long anything may take. A machine may be slow; nobody waits that long unless something is wrong.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Starts the program that its arguments are, and stays.
+const SHELL: [&str; 4] = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+
 /// How often to look.
 const STEP: Duration = Duration::from_millis(2);
 
@@ -95,7 +98,6 @@ impl Terminal {
         let is_over = Arc::<AtomicBool>::default();
         let reader = read(File::from(master.try_clone()?), Arc::clone(&shown), Arc::clone(&is_over));
         let mut command = Command::new("setsid");
-        const SHELL: [&str; 4] = ["sh", "-c", "\"$@\"; exit $?", "sh"];
         match start.place {
             Place::InShell => command.arg("--ctty").args(SHELL),
             Place::Leader => command.arg("--ctty"),

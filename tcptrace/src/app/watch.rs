@@ -91,7 +91,7 @@ fn output(watch: &Watch, is_terminal: bool) -> Result<Output> {
         }
         OutputFormat::Tui if !is_terminal => {
             bail!(
-                "-o tui needs a terminal as standard input and output, and not one of TERM=dumb; -o text, json and csv do not"
+                "-o tui needs a terminal as standard input and output, not one of TERM=dumb; -o text, json and csv do not"
             )
         }
         OutputFormat::Tui => return Ok(Output::View),

@@ -12,7 +12,10 @@ pub(super) fn provoke(event: &Event) {
     match env::var("TCPTRACE_FAULT").as_deref() {
         Ok("panic") => panic!("a test wanted this"),
         Ok("panic elsewhere") => drop(thread::spawn(|| panic!("a test wanted this elsewhere")).join()),
-        Ok("stuck") => thread::sleep(Duration::from_mins(1)),
+        Ok("stuck") => {
+            eprint!("STUCK");
+            thread::sleep(Duration::from_mins(1));
+        }
         Ok("warn") => tracing::warn!("a test wanted this warning"),
         _ => {}
     }
