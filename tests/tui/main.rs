@@ -48,6 +48,20 @@ fn keys_and_clicks_change_pages() -> Result {
 }
 
 #[test]
+fn what_is_selected_is_said_and_the_filter_line_takes_the_same_language() -> Result {
+    let mut terminal = Terminal::open(Start { args: &["--state", "estab,listen"], ..Start::default() })?;
+    terminal.resize(200, 40)?;
+    terminal.shows("--state estab,listen")?;
+    terminal.type_keys(b"/--sport 1\r")?;
+    terminal.shows("unexpected")?;
+    terminal.type_keys(b"\x1b")?;
+    // Together, Esc and a character are Alt and the character.
+    terminal.wait_for("no line", |terminal| Ok((!terminal.screen().contains("unexpected")).then_some(())))?;
+    terminal.type_keys(b"/--state listen\r")?;
+    has_page(&terminal, "Connections")
+}
+
+#[test]
 fn any_size_and_back() -> Result {
     let mut terminal = Terminal::open(Start::default())?;
     for (columns, rows) in [(300, 100), (20, 5), (1, 1), (80, 24), (9, 60), (200, 2), (80, 24)] {
