@@ -100,6 +100,7 @@ impl Pipeline {
                 (Kind::Closed, None) => entry.connection.entered(),
                 (_, None) => None,
             },
+            is_doubtful: entry.held.is_some_and(|held| held.is_doubtful),
         }
     }
 

@@ -3,7 +3,7 @@
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
-    style::Modifier,
+    style::{Modifier, Style},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     split_top,
     table::{put, unicode_width},
     text,
-    theme::Tone,
+    theme::{Theme, Tone},
     world::World,
 };
 use crate::output::{escape, hist::units};
@@ -77,55 +77,10 @@ pub fn draw_tabs(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, show
 pub fn draw_status(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, live: Option<&dyn World>) {
     let theme = context.theme;
     let world = context.world;
-    let overview = world.overview();
-    let mut parts: Vec<(String, _)> = Vec::new();
-    match live {
-        Some(live) => {
-            let (then, now) = (overview, live.overview());
-            let since = live.now().ktime.since(world.now().ktime).unwrap_or(0);
-            let missed = |of: u64, before: u64| text::count(of.saturating_sub(before));
-            parts.push((
-                format!(
-                    "PAUSED {} ago; since then {} transitions, {} opened, {} closed",
-                    units::time(since),
-                    missed(now.transitions, then.transitions),
-                    missed(now.opened_total, then.opened_total),
-                    missed(now.closed_total, then.closed_total),
-                ),
-                theme.tone(Tone::Warning),
-            ));
-            if now.lost > then.lost {
-                let lost = missed(now.lost, then.lost);
-                parts.push((format!("{lost} LOST"), theme.tone(Tone::Critical)));
-            }
-        }
-        None => {
-            let open = overview.states.iter().map(|state| state.count).sum();
-            parts.push((format!("{} open", text::count(open)), theme.strong()));
-            parts.push((format!("{}/s", text::count(overview.transitions_per_s)), theme.text()));
-            if overview.lost > 0 {
-                let ago = overview.lost_at.and_then(|at| world.now().ktime.since(at));
-                let ago = ago.map_or_else(String::new, |ago| format!(", {} ago", units::time(ago)));
-                parts.push((format!("{} LOST{ago}", text::count(overview.lost)), theme.tone(Tone::Critical)));
-            } else {
-                parts.push(("0 lost".to_owned(), theme.tone(Tone::Good)));
-            }
-            let found = world.found().findings.len();
-            if found > 0 {
-                let worst = world.found().findings.iter().map(|(_, finding)| tone_of(finding.severity)).max();
-                let word = if found == 1 { "finding" } else { "findings" };
-                parts.push((format!("{found} {word}"), theme.tone(worst.unwrap_or(Tone::Info))));
-            }
-            parts.push((format!("own CPU {}", text::percent(overview.own_cpu)), theme.dim()));
-            parts.push((units::time(world.now().elapsed_ns), theme.dim()));
-            if !world.about().ways.is_empty() {
-                parts.push((world.about().ways.clone(), theme.dim()));
-            }
-            if !world.about().selection.is_empty() {
-                parts.push((escape::text(&world.about().selection).into_owned(), theme.tone(Tone::Info)));
-            }
-        }
-    }
+    let parts = match live {
+        Some(live) => missed(live, world, theme),
+        None => seen(world, theme),
+    };
     let mut rest = areas.status;
     for (text, style) in parts {
         if rest.is_empty() {
@@ -135,6 +90,63 @@ pub fn draw_status(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, li
         let used = u16::try_from(unicode_width(&text)).unwrap_or(u16::MAX).saturating_add(2).min(rest.width);
         rest = Rect { x: rest.x + used, width: rest.width - used, ..rest };
     }
+}
+
+/// A part of a line, and how it looks.
+type Part = (String, Style);
+
+/// What was missed since the picture stands still.
+fn missed(live: &dyn World, world: &dyn World, theme: Theme) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let (then, now) = (world.overview(), live.overview());
+    let since = live.now().ktime.since(world.now().ktime).unwrap_or(0);
+    let missed = |of: u64, before: u64| text::count(of.saturating_sub(before));
+    parts.push((
+        format!(
+            "PAUSED {} ago; since then {} transitions, {} opened, {} closed",
+            units::time(since),
+            missed(now.transitions, then.transitions),
+            missed(now.opened_total, then.opened_total),
+            missed(now.closed_total, then.closed_total),
+        ),
+        theme.tone(Tone::Warning),
+    ));
+    if now.lost > then.lost {
+        let lost = missed(now.lost, then.lost);
+        parts.push((format!("{lost} LOST"), theme.tone(Tone::Critical)));
+    }
+    parts
+}
+
+/// What is seen, and how well.
+fn seen(world: &dyn World, theme: Theme) -> Vec<Part> {
+    let overview = world.overview();
+    let mut parts = Vec::new();
+    let open = overview.states.iter().map(|state| state.count).sum();
+    parts.push((format!("{} open", text::count(open)), theme.strong()));
+    parts.push((format!("{}/s", text::count(overview.transitions_per_s)), theme.text()));
+    if overview.lost > 0 {
+        let ago = overview.lost_at.and_then(|at| world.now().ktime.since(at));
+        let ago = ago.map_or_else(String::new, |ago| format!(", {} ago", units::time(ago)));
+        parts.push((format!("{} LOST{ago}", text::count(overview.lost)), theme.tone(Tone::Critical)));
+    } else {
+        parts.push(("0 lost".to_owned(), theme.tone(Tone::Good)));
+    }
+    let found = world.found().findings.len();
+    if found > 0 {
+        let worst = world.found().findings.iter().map(|(_, finding)| tone_of(finding.severity)).max();
+        let word = if found == 1 { "finding" } else { "findings" };
+        parts.push((format!("{found} {word}"), theme.tone(worst.unwrap_or(Tone::Info))));
+    }
+    parts.push((format!("own CPU {}", text::percent(overview.own_cpu)), theme.dim()));
+    parts.push((units::time(world.now().elapsed_ns), theme.dim()));
+    if !world.about().ways.is_empty() {
+        parts.push((world.about().ways.clone(), theme.dim()));
+    }
+    if !world.about().selection.is_empty() {
+        parts.push((escape::text(&world.about().selection).into_owned(), theme.tone(Tone::Info)));
+    }
+    parts
 }
 
 /// How urgent a severity is.

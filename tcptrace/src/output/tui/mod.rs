@@ -307,12 +307,11 @@ impl Tui {
         if let Some(help) = &mut self.help {
             help.draw(self.areas.page, buffer, &context, self.page, self.pages.get(self.page));
         }
-        let cursor = match &self.editing {
-            Some(line) => line.draw(self.areas.bottom, buffer, &context),
-            None => {
-                frame::draw_bottom(&self.areas, buffer, &context, self.said.as_deref());
-                None
-            }
+        let cursor = if let Some(line) = &self.editing {
+            line.draw(self.areas.bottom, buffer, &context)
+        } else {
+            frame::draw_bottom(&self.areas, buffer, &context, self.said.as_deref());
+            None
         };
         if let Some(cursor) = cursor.filter(|cursor| area.contains(*cursor)) {
             frame.set_cursor_position(cursor);

@@ -22,6 +22,7 @@ pub struct Still {
     pub(super) ports: Vec<PortRow>,
     pub(super) processes: Vec<ProcessRow>,
     pub(super) walked: Option<KtimeNs>,
+    pub(super) left_out: (usize, usize),
     pub(super) arrows: Vec<Arrow>,
     pub(super) found: Found,
     pub(super) rows: Vec<Row>,
@@ -56,6 +57,7 @@ impl Still {
             ports: world.ports().to_vec(),
             processes: world.processes().to_vec(),
             walked: world.walked(),
+            left_out: world.left_out(),
             arrows: world.arrows().to_vec(),
             found: world.found().clone(),
             rows,
@@ -89,6 +91,10 @@ impl World for Still {
 
     fn walked(&self) -> Option<KtimeNs> {
         self.walked
+    }
+
+    fn left_out(&self) -> (usize, usize) {
+        self.left_out
     }
 
     fn arrows(&self) -> &[Arrow] {

@@ -44,9 +44,7 @@ pub trait World {
     fn processes(&self) -> &[ProcessRow];
 
     /// How many ports and how many processes there was no room for: they are summed up in the rows without one.
-    fn left_out(&self) -> (usize, usize) {
-        (0, 0)
-    }
+    fn left_out(&self) -> (usize, usize);
 
     /// When that walk was; `None` before the first.
     fn walked(&self) -> Option<KtimeNs>;
@@ -119,6 +117,8 @@ pub struct Row {
     pub owner: Option<Owner>,
     /// Since when it is held or closed.
     pub closed: Option<KtimeNs>,
+    /// Of a held one: records were lost since, so that it may have been let go.
+    pub is_doubtful: bool,
 }
 
 impl Row {

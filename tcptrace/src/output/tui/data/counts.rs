@@ -62,15 +62,6 @@ impl Counts {
     pub(super) const fn states(&self) -> &[StateCount; STATES] {
         &self.states
     }
-
-    /// How many in each state now.
-    pub(super) fn now(&self) -> [u64; STATES] {
-        let mut now = [0; STATES];
-        for (now, state) in now.iter_mut().zip(&self.states) {
-            *now = state.count;
-        }
-        now
-    }
 }
 
 #[cfg(test)]

@@ -177,6 +177,12 @@ impl Page for PortsPage {
         let ports = text::count(rows.len() as u64);
         let word = if rows.len() == 1 { "port" } else { "ports" };
         let mut line = format!("{ports} {word} {dot} {}", counted(context.world));
+        let left_out = context.world.left_out().0;
+        if left_out > 0 {
+            // Writing to a String cannot fail.
+            let _ =
+                write!(line, " {dot} {} more ports are in the row without one", text::count(left_out as u64));
+        }
         if self.ranking.table.hides_columns() {
             // Writing to a String cannot fail.
             let _ = write!(line, " {dot} left and right: more columns");

@@ -162,6 +162,15 @@ impl Page for ProcessesPage {
         let word = if known == 1 { "process" } else { "processes" };
         let known = text::count(known as u64);
         let mut line = format!("{known} {word} {dot} {}", counted(context.world));
+        let left_out = context.world.left_out().1;
+        if left_out > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                line,
+                " {dot} {} more processes are in the row without one",
+                text::count(left_out as u64)
+            );
+        }
         if self.ranking.table.hides_columns() {
             // Writing to a String cannot fail.
             let _ = write!(line, " {dot} left and right: more columns");

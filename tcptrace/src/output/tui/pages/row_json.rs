@@ -37,7 +37,7 @@ pub(super) fn fields(row: &Row, at: Moment, world: &dyn World) -> Map<String, Va
     fields.insert("state".to_owned(), json!(row.state().name()));
     fields.insert("kind".to_owned(), json!(kind(row.kind)));
     fields.insert("duration_ns".to_owned(), json!(ns));
-    fields.insert("duration_is".to_owned(), json!(ns.map(|_| quality)));
+    fields.insert("duration_is".to_owned(), json!(ns.filter(|_| !row.is_doubtful).map(|_| quality)));
     if row.state() != TcpState::Close {
         fields.insert("end_cause".to_owned(), Value::Null);
     }

@@ -70,6 +70,7 @@ pub(in crate::output::tui) fn world(scene: Scene) -> Still {
         ports: Vec::new(),
         processes: Vec::new(),
         walked: None,
+        left_out: (0, 0),
         arrows: Vec::new(),
         found: Found::default(),
         rows: Vec::new(),
@@ -106,9 +107,12 @@ fn task(pid: u32, comm: &str, cgroup: u64) -> Task {
     Task { pid, tid: pid, comm: Comm::from(comm), started: None, cgroup: NonZeroU64::new(cgroup) }
 }
 
+/// Name, process, cgroup, service port, whether it serves, how many connections, and their states.
+type Program = (&'static str, u32, u64, u16, bool, u64, &'static [(TcpState, u64)]);
+
 /// The programs of this host: name, process, cgroup, service port, whether it serves, and the states that its connections go
 /// through with the milliseconds between.
-const PROGRAMS: [(&str, u32, u64, u16, bool, u64, &[(TcpState, u64)]); 7] = {
+const PROGRAMS: [Program; 7] = {
     use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck, SynRecv, SynSent, TimeWait};
     [
         (
@@ -194,6 +198,7 @@ fn rows() -> Vec<Row> {
         connection: *connection,
         owner: table.owner_of(connection),
         closed,
+        is_doubtful: false,
     };
     let mut rows: Vec<Row> = Vec::new();
     rows.extend(table.live().map(|(key, connection)| row(key, connection, Kind::Open, None)));

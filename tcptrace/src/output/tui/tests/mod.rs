@@ -44,7 +44,7 @@ impl FilterLanguage for Few {
             let value = words.next().ok_or_else(|| error(format!("{flag} needs a value")))?;
             match flag {
                 "--port" => {
-                    filter.service_ports = Some(value.parse().map_err(|bad| error(format!("{bad}")))?)
+                    filter.service_ports = Some(value.parse().map_err(|bad| error(format!("{bad}")))?);
                 }
                 "--state" => filter.states = Some(value.parse().map_err(|bad| error(format!("{bad}")))?),
                 _ => {
@@ -85,23 +85,20 @@ pub(super) fn typed(tui: &mut Tui, keys: &str, world: &dyn World) {
     let mut rest = keys;
     while let Some(c) = rest.chars().next() {
         let named = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-        let code = match named {
-            Some((name, after)) => {
-                rest = after;
-                match name {
-                    "Enter" => KeyCode::Enter,
-                    "Esc" => KeyCode::Esc,
-                    "Tab" => KeyCode::Tab,
-                    "Up" => KeyCode::Up,
-                    "Down" => KeyCode::Down,
-                    "Right" => KeyCode::Right,
-                    name => panic!("no key is called {name}"),
-                }
+        let code = if let Some((name, after)) = named {
+            rest = after;
+            match name {
+                "Enter" => KeyCode::Enter,
+                "Esc" => KeyCode::Esc,
+                "Tab" => KeyCode::Tab,
+                "Up" => KeyCode::Up,
+                "Down" => KeyCode::Down,
+                "Right" => KeyCode::Right,
+                name => panic!("no key is called {name}"),
             }
-            None => {
-                rest = &rest[c.len_utf8()..];
-                KeyCode::Char(c)
-            }
+        } else {
+            rest = &rest[c.len_utf8()..];
+            KeyCode::Char(c)
         };
         tui.input(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), world);
     }

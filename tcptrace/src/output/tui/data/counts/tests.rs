@@ -10,6 +10,11 @@ use crate::model::{
     Table, TimerAction, Transition,
 };
 
+/// How many in each state.
+fn now(counts: &Counts) -> [u64; STATES] {
+    counts.states().each_ref().map(|state| state.count)
+}
+
 /// What there is in the table.
 fn counted(table: &Table, only: Option<StateSet>) -> [u64; STATES] {
     let mut counted = [0; STATES];
@@ -112,10 +117,10 @@ proptest! {
         let mut counts = Counts::default();
         for event in &events {
             table.apply(event, &mut |observed| counts.add(observed));
-            prop_assert_eq!(counts.now(), counted(&table, None), "{:?}", event);
+            prop_assert_eq!(now(&counts), counted(&table, None), "{:?}", event);
         }
         table.settle_all(&mut |observed| counts.add(observed));
-        prop_assert_eq!(counts.now(), counted(&table, None));
+        prop_assert_eq!(now(&counts), counted(&table, None));
     }
 
     #[test]
@@ -134,14 +139,14 @@ proptest! {
         table.lost(&Lost { noticed: KtimeNs(1_000_000_000), count: 1, at: LostAt::Ring });
         let there = counted(&table, None);
         counts.set(there);
-        prop_assert_eq!(counts.now(), there);
+        prop_assert_eq!(now(&counts), there);
         prop_assert!(!counts.set(there), "nothing is new");
         for event in &after {
             // What there is no room for is not told, but never is there less than nothing.
             table.apply(event, &mut |observed| counts.add(observed));
         }
         counts.set(counted(&table, None));
-        prop_assert_eq!(counts.now(), counted(&table, None));
+        prop_assert_eq!(now(&counts), counted(&table, None));
     }
 
     #[test]
@@ -163,7 +168,7 @@ proptest! {
                 counts.set(counted(&table, Some(only)));
             }
         }
-        prop_assert_eq!(counts.now(), counted(&table, Some(only)));
+        prop_assert_eq!(now(&counts), counted(&table, Some(only)));
     }
 }
 

@@ -46,6 +46,9 @@ const NOTE: usize = 24;
 const HELD: &str =
     "The kernel has closed the socket, and a descriptor still holds it: the program has yet to call close().";
 
+/// The same after a loss.
+const DOUBTFUL: &str = "The kernel has closed the socket, and a descriptor has held it. Records were lost since then: it may have been let go.";
+
 /// Adds up lines.
 struct Lines<'a> {
     all: Vec<Line<'static>>,
@@ -208,7 +211,7 @@ impl Lines<'_> {
             let style = theme.state(stay.state);
             let is_end = stay.is_present && stay.state == TcpState::Close;
             let point = if stay.is_present && !is_end { glyphs.cursor } else { glyphs.moment };
-            let name = if is_end && seen.row.kind == Kind::Held { "CLOSE held" } else { stay.state.name() };
+            let name = if is_end { state(&seen.row) } else { stay.state.name() };
             let stayed = if is_end && seen.row.kind == Kind::Closed {
                 String::new()
             } else {
@@ -268,6 +271,7 @@ impl Lines<'_> {
     /// What the state means: all that `explain` says, or, where there is no room, its first sentence.
     fn meaning(&mut self, seen: &Seen, height: usize) {
         let meaning = match seen.row.kind {
+            Kind::Held if seen.row.is_doubtful => DOUBTFUL.to_owned(),
             Kind::Held => HELD.to_owned(),
             Kind::Closed => "The connection is over.".to_owned(),
             Kind::Open => state_page(seen.row.state(), Language::En).paragraph(Heading::Meaning),

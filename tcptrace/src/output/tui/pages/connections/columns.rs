@@ -124,7 +124,8 @@ impl What {
             Self::State => Column::words(
                 "STATE",
                 11,
-                "TCP state; `CLOSE held`: the kernel has closed it, and a descriptor still holds it; `gone`: \
+                "TCP state; `CLOSE held`: the kernel has closed it, and a descriptor still holds it; with `?` unless it \
+                 was let go when records were lost; `gone`: \
                  nothing is known of it any more",
             ),
             Self::Age => Column::numbers(
@@ -303,7 +304,11 @@ fn address(end: Endpoint) -> (Option<u128>, Option<u64>) {
 
 /// The state in words.
 pub(in crate::output::tui::pages) fn state(row: &Row) -> &'static str {
-    if row.kind == Kind::Held { "CLOSE held" } else { row.state().name() }
+    match row.kind {
+        Kind::Held if row.is_doubtful => "CLOSE held?",
+        Kind::Held => "CLOSE held",
+        Kind::Open | Kind::Closed => row.state().name(),
+    }
 }
 
 /// How long it has been in its state.

@@ -22,7 +22,7 @@ fn row(steps: &[(u64, TcpState, TcpState)]) -> Row {
     let closed = || table.closed().next().map(|(_, connection)| (*connection, Kind::Closed));
     let (connection, kind): (Connection, _) = open.or_else(closed).expect("one was made");
     let ended = connection.entered().filter(|_| kind == Kind::Closed);
-    Row { key: key(), kind, connection, owner: None, closed: ended }
+    Row { key: key(), kind, connection, owner: None, closed: ended, is_doubtful: false }
 }
 
 fn said(life: &Life) -> Vec<(TcpState, When, Option<Dwell>, Option<Dwell>)> {
