@@ -16,8 +16,9 @@ use super::engine::Depth;
 /// Larger files have no symbols for us.
 pub(super) const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// In copies that are larger, only the symbol table is read: a line table may say little at great length.
-const MAX_DEBUG_COPY_BYTES: u64 = 64 << 20;
+/// In copies that are larger, only the symbol table is read: a line table may say little at great length. Tests copy themselves,
+/// and are larger than what they test.
+const MAX_DEBUG_COPY_BYTES: u64 = if cfg!(test) { 256 << 20 } else { 64 << 20 };
 
 /// `FUSE_SUPER_MAGIC` (include/uapi/linux/magic.h): its files are what a program answers, or does not answer.
 const FUSE: u64 = 0x6573_5546;
