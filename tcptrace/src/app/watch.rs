@@ -84,7 +84,10 @@ enum Lines {
 /// As it was asked for; where it was not, as it can be shown.
 fn output(watch: &Watch, is_terminal: bool) -> Result<Output> {
     let has_command = !watch.session.command.is_empty();
-    let by_itself = if is_terminal && !has_command { OutputFormat::Tui } else { OutputFormat::Text };
+    // Flags that are about lines.
+    let wants_lines = watch.wide || watch.wall_clock || !watch.header;
+    let has_view = is_terminal && !has_command && !wants_lines;
+    let by_itself = if has_view { OutputFormat::Tui } else { OutputFormat::Text };
     Ok(Output::Lines(match watch.output.unwrap_or(by_itself) {
         OutputFormat::Tui if has_command => {
             bail!("-o tui is not for a COMMAND, whose output would be on the same screen; -o text is")

@@ -19,8 +19,11 @@ use crate::{
     source::clock,
 };
 
-/// A walk is followed by a pause of so many times its own length: 0.4 % of a processor at most.
-const PAUSE_FACTOR: u64 = 250;
+/// A walk that counts is followed by a pause of so many times its own length: 0.2 % of a processor at most.
+const WALK_PAUSE: u64 = 500;
+
+/// And one that looks for findings: 0.4 %.
+const LOOK_PAUSE: u64 = 250;
 
 /// And of so long at least.
 const PAUSE_NS: u64 = 1_000_000_000;
@@ -38,8 +41,8 @@ impl Pace {
     }
 
     /// One that was made at `now` has taken so many nanoseconds.
-    fn done(&mut self, now: KtimeNs, took: u64) {
-        let pause = took.saturating_mul(PAUSE_FACTOR).max(PAUSE_NS);
+    fn done(&mut self, now: KtimeNs, took: u64, factor: u64) {
+        let pause = took.saturating_mul(factor).max(PAUSE_NS);
         self.0 = KtimeNs(now.0.saturating_add(took).saturating_add(pause));
     }
 }
@@ -154,7 +157,7 @@ impl Gathering {
             &mut |owner: &Owner| pipeline.cgroup_of(Some(owner)),
         );
         self.walked = Walked { rows, in_table: in_table(pipeline) };
-        self.walking.done(now, clock::now().since(began).unwrap_or(0));
+        self.walking.done(now, clock::now().since(began).unwrap_or(0), WALK_PAUSE);
     }
 
     fn look(&mut self, pipeline: &Pipeline, at: Moment) {
@@ -179,7 +182,7 @@ impl Gathering {
         });
         let sees = table.sees();
         data.look(at, table.counters().lost, sees.minis || sees.samples);
-        self.looking.done(at.ktime, clock::now().since(began).unwrap_or(0));
+        self.looking.done(at.ktime, clock::now().since(began).unwrap_or(0), LOOK_PAUSE);
     }
 }
 

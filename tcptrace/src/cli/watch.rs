@@ -13,7 +13,7 @@ use super::{
 pub struct WatchArgs {
     #[command(flatten)]
     selection: SelectionArgs,
-    /// How to show it; on a terminal (standard input and output) `tui`, unless there is a COMMAND, else `text`
+    /// How to show it; on a terminal (standard input and output) `tui`, unless there is a COMMAND, -w, -T or -H, else `text`
     #[arg(short, long, value_enum, help_heading = "Output")]
     output: Option<OutputFormat>,
     /// Colours; the variable NO_COLOR turns `auto` off

@@ -1,6 +1,6 @@
 //! Who owns a socket. Processes are few and connections many: each process is kept once.
 
-use std::{collections::HashMap, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use super::{
     connection::{Body, Connection, Role},
@@ -61,7 +61,8 @@ const AT_LEAST: usize = if cfg!(any(test, fuzzing)) { 3 } else { 4096 };
 pub(super) struct Owners {
     /// By number less 1; `None` where a number is free.
     tasks: Vec<Option<Task>>,
-    numbers: HashMap<Task, NonZeroU32>,
+    /// Names of processes are chosen by anybody: the hash has a seed.
+    numbers: std::collections::HashMap<Task, NonZeroU32, foldhash::fast::RandomState>,
     free: Vec<NonZeroU32>,
     /// The one that was asked for last is most often asked for next.
     last: Option<(Task, NonZeroU32)>,

@@ -32,6 +32,9 @@ use crate::{
 
 const UNREADABLE: &str = "cannot read the ring buffer";
 
+/// How long to leave the ring alone after it was read, where somebody looks at a screen.
+const SHOWN_REST: Duration = Duration::from_millis(60);
+
 /// How long to wait for the last look at the facts that findings are made of.
 const LAST_FACTS: Duration = Duration::from_secs(5);
 
@@ -88,6 +91,11 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
+    /// Somebody looks at it, and not at each line: a little later does as well, and costs less.
+    pub(super) const fn take_time(&mut self) {
+        self.live.set_rest(SHOWN_REST);
+    }
+
     /// Hands a batch to the pipeline and empties it.
     fn hand_over(&mut self, pipeline: &mut Pipeline, batch: &mut Batch) -> Result<()> {
         if !batch.lost.is_empty() {

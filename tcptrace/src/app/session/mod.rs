@@ -122,7 +122,10 @@ async fn open(session: &Session, sink: Box<dyn Sink>, company: Company<'_>) -> R
     }
     let (opened, filter, launch) = Opened::open(session)?;
     let (mut pipeline, stop, company) = begin(session, opened.started(), filter, sink, stop, company)?;
-    let kernel = opened.begin(&mut pipeline);
+    let mut kernel = opened.begin(&mut pipeline);
+    if company.front.is_some() {
+        kernel.take_time();
+    }
     trace(kernel, pipeline, launch, stop, company).await
 }
 

@@ -243,9 +243,9 @@ fn walks_are_made_when_they_are_due() {
     let looked = |session: &Session| session.gathering.present(&session.pipeline, at(0)).found().looked;
     assert_eq!(looked(&session), None);
     let mut pace = Pace(KtimeNs(0));
-    pace.done(at(0), 1_000_000);
+    pace.done(at(0), 1_000_000, 250);
     assert!(!pace.is_due(at(1_000)) && pace.is_due(at(1_001)), "a second, if it was short");
-    pace.done(at(0), 40_000_000);
+    pace.done(at(0), 40_000_000, 250);
     assert!(!pace.is_due(at(10_039)) && pace.is_due(at(10_040)), "250 times its length");
     session.refresh_all(20);
     assert_eq!((walked(&session), looked(&session)), (Some(at(20)), Some(at(20))));

@@ -31,9 +31,9 @@ use crate::{
 /// Records taken at once, at most. Bounds the batch and how stale the count of lost records can be.
 const BATCH: usize = 4096;
 
-/// How long to leave the ring alone after records were read. The kernel wakes the reader only when the reader has
+/// How long to leave the ring alone after all of it was read. The kernel wakes the reader only when the reader has
 /// caught up, so under load nobody is woken at all; a single record is still seen at once.
-const PAUSE: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(5);
 
 /// The kernel half, attached, and its ring buffer.
 pub struct Live {
@@ -62,7 +62,10 @@ pub struct Live {
     missed_before: Settling,
     is_detached: bool,
     /// Records came with the last look.
-    is_busy: bool,
+    /// How long to leave the ring alone.
+    rest: Duration,
+    /// Until when, after all of it was read.
+    rests_until: Option<KtimeNs>,
 }
 
 impl Live {
@@ -115,7 +118,8 @@ impl Live {
             tick_ns: clock::tick_ns(),
             missed_before: Settling::default(),
             is_detached: false,
-            is_busy: false,
+            rest: REST,
+            rests_until: None,
         })
     }
 
@@ -190,17 +194,26 @@ impl Live {
     /// The ring or the count of lost records cannot be read.
     pub async fn next(&mut self, batch: &mut Batch) -> io::Result<()> {
         loop {
-            if self.drain(batch)? {
-                self.is_busy = true;
+            // Where few records come at a time, what is done for a batch would cost more than the records.
+            if let Some(until) = self.rests_until
+                && let Some(left) = until.since(clock::now()).filter(|left| *left > 0)
+            {
+                tokio::time::sleep(Duration::from_nanos(left)).await;
+            }
+            let has_any = self.drain(batch)?;
+            let is_emptied = batch.events.len() < BATCH;
+            self.rests_until =
+                (has_any && is_emptied).then(|| KtimeNs(batch.taken.0.saturating_add(nanos(self.rest))));
+            if has_any {
                 return Ok(());
             }
-            if self.is_busy {
-                self.is_busy = false;
-                tokio::time::sleep(PAUSE).await;
-            } else {
-                self.ring.readable_mut().await?.clear_ready();
-            }
+            self.ring.readable_mut().await?.clear_ready();
         }
+    }
+
+    /// How long to leave the ring alone after all of it was read: what happens meanwhile is seen so much later.
+    pub const fn set_rest(&mut self, rest: Duration) {
+        self.rest = rest;
     }
 
     /// Detaches: what comes after this is only what is still in the ring, see [`Self::drain`].
@@ -279,4 +292,8 @@ fn pass_kernel_log(ebpf: &mut Ebpf) -> Result<(), OpenError> {
         }
     });
     Ok(())
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
