@@ -39,9 +39,8 @@ impl Terminal {
     fn start(command: &str) -> Result<Self> {
         let terminal = Self { socket: format!("tcptrace-test-{}", std::process::id()) };
         let size = ["-x", "120", "-y", "36"];
-        let stays = ["set-option", "-g", "remain-on-exit", "on", ";"];
         let session = ["new-session", "-d", "-s", "tour"];
-        terminal.tmux(&[&["start-server", ";"][..], &stays, &session, &size, &[command]].concat())?;
+        terminal.tmux(&[&session[..], &size, &[command]].concat())?;
         Ok(terminal)
     }
 
@@ -63,7 +62,7 @@ impl Terminal {
 
     /// Types text as it is.
     fn enter(&self, text: &str) -> Result<()> {
-        self.tmux(&["send-keys", "-t", "tour", "-l", text]).map(drop)
+        self.tmux(&["send-keys", "-t", "tour", "-l", "--", text]).map(drop)
     }
 
     /// What is on the screen.
@@ -107,7 +106,10 @@ pub(crate) fn tour() -> Result<()> {
             (Worker::start("leaky-server")?, Worker::start("gone-client")?, Worker::start("stays-client")?);
         let program = program().display().to_string();
         ensure!(!program.contains('\''), "no quotes in {program}");
-        let terminal = Terminal::start(&format!("'{program}' watch -N inode:{}", netns.inode))?;
+        let terminal = Terminal::start(&format!(
+            "'{program}' watch -N inode:{}; echo exit status $?; exec sleep 600",
+            netns.inode
+        ))?;
         terminal.wait_until("the overview", |screen| {
             screen.contains("1 Overview") && screen.contains("0 lost")
         })?;
@@ -180,9 +182,10 @@ pub(crate) fn tour() -> Result<()> {
             ["SYN_SENT", "FIN_WAIT2", "LAST_ACK", "TIME_WAIT"].iter().all(|state| screen.contains(state))
         })?;
         terminal.press(&["q"])?;
-        let end = terminal.wait_until("the end", |screen| screen.contains("Pane is dead"))?;
-        ensure!(end.contains("status 0"), "it has not ended well:\n{end}");
+        let end = terminal.wait_until("the end", |screen| screen.contains("exit status"))?;
+        ensure!(end.contains("exit status 0"), "it has not ended well:\n{end}");
         ensure!(end.contains("tcptrace: ") && end.contains("0 lost"), "no summary after the end:\n{end}");
+        ensure!(!end.contains("1 Overview"), "the screen is not as it was:\n{end}");
         Ok(())
     })
 }
