@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PICTURES: [(&str, &[&str], u64); 5] = [
     ("overview", &["1"], 45),
     ("connections", &["2"], 1),
-    ("connection", &["2", "\r"], 1),
-    ("findings", &["\x1b", "5"], 1),
+    ("connection", &["2", "/", "close-wait", "\r", "S", "\r"], 1),
+    ("findings", &["5"], 1),
     ("diagram", &["6"], 1),
 ];
 

@@ -85,12 +85,27 @@ impl OnTerminal {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner).screen().contents()
     }
 
-    /// The same with its colours, as lines of escape sequences.
+    /// The same with its colours, as lines of escape sequences that set nothing but colours and weights.
     pub(crate) fn colored(&self) -> String {
         let parser = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, columns) = parser.screen().size();
-        let rows = parser.screen().rows_formatted(0, columns);
-        rows.map(|row| String::from_utf8_lossy(&row).into_owned() + "\x1b[0m\n").collect()
+        let (lines, columns) = parser.screen().size();
+        let mut text = String::new();
+        for line in 0..lines {
+            let mut style = String::new();
+            for cell in (0..columns).filter_map(|column| parser.screen().cell(line, column)) {
+                if cell.is_wide_continuation() {
+                    continue;
+                }
+                let now = sequence(cell);
+                if now != style {
+                    text.push_str(&now);
+                    style = now;
+                }
+                text.push_str(if cell.has_contents() { cell.contents() } else { " " });
+            }
+            text.push_str("\x1b[0m\n");
+        }
+        text
     }
 
     /// Waits until something is on the screen; returns how long that took.
@@ -140,4 +155,19 @@ impl Drop for OnTerminal {
             let _ = self.child.wait();
         }
     }
+}
+
+/// What sets the looks of a cell.
+fn sequence(cell: &vt100::Cell) -> String {
+    let mut codes = vec!["0".to_owned()];
+    let flags = [(cell.bold(), "1"), (cell.dim(), "2"), (cell.underline(), "4"), (cell.inverse(), "7")];
+    codes.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, code)| code.to_owned()));
+    for (color, code) in [(cell.fgcolor(), 38), (cell.bgcolor(), 48)] {
+        match color {
+            vt100::Color::Default => {}
+            vt100::Color::Idx(number) => codes.push(format!("{code};5;{number}")),
+            vt100::Color::Rgb(red, green, blue) => codes.push(format!("{code};2;{red};{green};{blue}")),
+        }
+    }
+    format!("\x1b[{}m", codes.join(";"))
 }
