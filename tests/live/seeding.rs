@@ -169,11 +169,16 @@ pub(crate) fn churn_while_it_starts() -> Result<()> {
                     for counter in ["gaps", "backwards", "illegal", "lost"] {
                         ensure!(summary.get(counter)? == 0, "start {start}: {counter}: {summary:?}");
                     }
-                    // All that were open before and closed meanwhile were read in time.
-                    let rows =
-                        capture.select(|row| row.netns == Some(netns.inode) && row.origin == "inferred");
-                    let limit = if machine::is_slow() { 300 } else { 60 };
-                    ensure!(rows.len() < limit, "start {start}: {} rows were inferred", rows.len());
+                    // All that were open before and closed meanwhile were read in time: the first look is over within an eighth
+                    // of the time, or a hundred connections would be told of that nobody knew.
+                    let of_ours = capture.select(|row| row.netns == Some(netns.inode));
+                    let inferred = of_ours.iter().filter(|row| row.origin == "inferred").count();
+                    let limit = if machine::is_slow() { 300 } else { of_ours.len() / 8 };
+                    ensure!(
+                        inferred < limit,
+                        "start {start}: {inferred} of {} rows were inferred",
+                        of_ours.len()
+                    );
                 }
                 Ok(())
             })();
