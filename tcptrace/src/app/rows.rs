@@ -7,7 +7,7 @@ use crate::{
     model::{Cgroup, Connection, Filter, Held, Observation, Owner, SocketKey},
     output::{
         Names, escape,
-        tui::world::{Kind, Row},
+        tui::world::{Kind, Row, judged},
     },
 };
 
@@ -35,7 +35,7 @@ impl Pipeline {
         let keeps_all = self.has_no_filter();
         let table = &self.table;
         let mut visit = |entry: Entry<'a>| {
-            if keeps_all || self.keeps(&self.filter, &entry) {
+            if keeps_all || self.keeps(&self.filter, &entry, self.table.owner_of(entry.connection)) {
                 visit(entry);
             }
         };
@@ -59,7 +59,11 @@ impl Pipeline {
     pub(super) fn each_row(&self, filter: &Filter, visit: &mut dyn FnMut(Row)) {
         let keeps_all = *filter == Filter::default();
         self.each_entry(|entry| {
-            if !entry.is_beside && (keeps_all || self.keeps(filter, &entry)) {
+            let is_wanted = || {
+                let owner = judged(filter, self.table.owner_of(entry.connection));
+                owner.is_some_and(|owner| self.keeps(filter, &entry, owner))
+            };
+            if !entry.is_beside && (keeps_all || is_wanted()) {
                 visit(self.row_of(&entry));
             }
         });
@@ -86,7 +90,8 @@ impl Pipeline {
             Some(Entry { key, kind: Kind::Closed, connection, held: None, is_beside: false })
         };
         let entry = open().or_else(held).or_else(ended)?;
-        (self.has_no_filter() || self.keeps(&self.filter, &entry)).then(|| self.row_of(&entry))
+        let owner = self.table.owner_of(entry.connection);
+        (self.has_no_filter() || self.keeps(&self.filter, &entry, owner)).then(|| self.row_of(&entry))
     }
 
     fn row_of(&self, entry: &Entry<'_>) -> Row {
@@ -104,8 +109,7 @@ impl Pipeline {
         }
     }
 
-    fn keeps(&self, filter: &Filter, entry: &Entry<'_>) -> bool {
-        let owner = self.table.owner_of(entry.connection);
+    fn keeps(&self, filter: &Filter, entry: &Entry<'_>, owner: Option<Owner>) -> bool {
         let mut cgroup = None;
         if filter.cgroup.is_some() {
             cgroup = self.cgroup_of(owner.as_ref());

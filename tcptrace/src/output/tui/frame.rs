@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    keymap::BINDINGS,
+    keymap::{Action, BINDINGS, Binding},
     page::{Context, PageId},
     split_top,
     table::{put, unicode_width},
@@ -165,7 +165,10 @@ pub fn draw_bottom(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, sa
         return;
     }
     let mut rest = areas.bottom;
-    for binding in BINDINGS {
+    // Those that help when nothing else does are there on the narrowest screen, too.
+    let is_first = |binding: &&Binding| matches!(binding.action, Action::Help | Action::Quit);
+    let others = BINDINGS.iter().filter(|binding| !is_first(binding));
+    for binding in BINDINGS.iter().filter(is_first).chain(others) {
         let Some(word) = binding.short else { continue };
         let key = binding.label.split(' ').next().unwrap_or_default();
         let needs = u16::try_from(key.len() + 1 + word.len()).unwrap_or(u16::MAX);

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     model::{
-        Cgroup, Comm, Connection, Filter, KtimeNs, Observation, Owner, SocketKey, TcpState, Transition,
-        histogram::Ending,
+        Cgroup, Comm, Connection, Filter, KtimeNs, Observation, Owner, OwnerIs, SocketKey, TcpState,
+        Transition, histogram::Ending,
     },
     output::{Moment, Names, findings::FindingReport},
 };
@@ -140,10 +140,22 @@ impl Row {
 
     /// Whether the filter keeps it. `cgroup` is its owner's, where that is known.
     pub fn is_kept_by(&self, filter: &Filter, cgroup: Option<&Cgroup>) -> bool {
-        let observed = Observation::of_state(self.key, &self.connection, self.owner);
+        let Some(owner) = judged(filter, self.owner) else { return false };
+        let observed = Observation::of_state(self.key, &self.connection, owner);
         let state = self.state();
         let transition = Transition { old: state, new: state, ..observed.transition };
         filter.keeps(&Observation { transition, ..observed }, cgroup)
+    }
+}
+
+/// By whom a filter of the view judges a connection; `None`: it is not kept. A line for each change is kept until its owner is
+/// known; of a list that is asked for somebody's, those of nobody known would be most, and would stay. What waits to be accepted is
+/// its listener's.
+pub fn judged(filter: &Filter, owner: Option<Owner>) -> Option<Option<Owner>> {
+    if filter.asks_for_owners() {
+        owner.map(|owner| Some(Owner { is: OwnerIs::Caller, ..owner }))
+    } else {
+        Some(owner)
     }
 }
 

@@ -7,12 +7,12 @@ use super::{
         Effect, Tui,
         page::PageId,
         still::Still,
-        world::{Kind, World as _},
+        world::{Kind, World as _, judged},
     },
     fixture::{MS, Scene, moment, world},
     picture, pictures, typed, view,
 };
-use crate::model::TcpState;
+use crate::model::{Filter, Owner, OwnerIs, TcpState};
 
 const SIZE: (u16, u16) = (120, 40);
 
@@ -205,4 +205,30 @@ fn exported() {
     assert_eq!(rows.len(), 30);
     let row = serde_json::to_string_pretty(&rows[0]).expect("can be written");
     insta::assert_snapshot!("connections_exported", row);
+}
+
+#[test]
+fn of_somebodys_connections_none_is_of_nobody() {
+    let busy = world(Scene::Busy);
+    let mut filter = Filter::default();
+    let pids: crate::model::filter_lists::PidList = "3530".parse().expect("is a list");
+    filter.processes = Some((&pids).into());
+    let (mut kept, mut theirs) = (0, 0);
+    busy.each(&filter, &mut |row| {
+        kept += 1;
+        assert_eq!(row.owner.map(|owner| owner.task.pid.get()), Some(3530), "{row:?}");
+    });
+    busy.each(&Filter::default(), &mut |row| {
+        theirs += usize::from(row.owner.is_some_and(|owner| owner.task.pid.get() == 3530));
+    });
+    assert!(kept > 0 && kept == theirs, "{kept} of {theirs}");
+    let owner = busy.rows.first().and_then(|row| row.owner).expect("has one");
+    let waits = Owner { is: OwnerIs::Listener, ..owner };
+    assert_eq!(
+        judged(&filter, Some(waits)),
+        Some(Some(Owner { is: OwnerIs::Caller, ..owner })),
+        "its listener's"
+    );
+    assert_eq!(judged(&filter, None), None);
+    assert_eq!(judged(&Filter::default(), None), Some(None), "nobody is asked for");
 }

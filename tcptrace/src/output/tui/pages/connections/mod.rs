@@ -199,6 +199,9 @@ impl ConnectionsPage {
         if !self.pinned.is_empty() {
             parts.push((format!("{} {} frozen", glyphs.pin, self.pinned.len()), theme.label()));
         }
+        if self.filter.asks_for_owners() {
+            parts.push(("without a known owner: not listed".to_owned(), theme.dim()));
+        }
         if self.order.cleared() > 0 {
             parts.push((format!("{} closed not listed", count(self.order.cleared())), theme.dim()));
         }
