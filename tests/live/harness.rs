@@ -156,6 +156,16 @@ impl Tracer {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until its log has this.
+    pub(crate) fn wait_for_log(&self, text: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !self.stderr().contains(text) {
+            ensure!(Instant::now() < deadline, "no {text} within {limit:?}; its stderr:\n{}", self.stderr());
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// Waits until it has written this.
     pub(crate) fn wait_for(&self, text: &str, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
