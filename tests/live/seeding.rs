@@ -175,8 +175,7 @@ pub(crate) fn churn_while_it_starts() -> Result<()> {
                     // of the time, or a hundred connections would be told of that nobody knew.
                     let of_ours = capture.select(|row| row.netns == Some(netns.inode));
                     let inferred = of_ours.iter().filter(|row| row.origin == "inferred").count();
-                    // How soon that is, an emulated processor cannot say.
-                    let limit = if machine::is_slow() { of_ours.len() } else { of_ours.len() / 8 };
+                    let limit = if machine::is_slow() { 300 } else { of_ours.len() / 8 };
                     ensure!(
                         inferred < limit,
                         "start {start}: {inferred} of {} rows were inferred",
