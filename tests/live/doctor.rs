@@ -123,6 +123,10 @@ pub(crate) fn every_way() -> Result<()> {
             let watch = tcptrace(&["watch", "-o", "json", "--duration", "10ms", flag, way])?;
             ensure!(watch.status.success() == works, "{flag} {way}: {} and {step:#}", watch.status);
             ensure!(step["why_not"].is_null() == works && step["needs"].is_null() == works, "{step:#}");
+            if machine::is_slow() && named(&report, "ladders", name)?["used"] == way {
+                // As the first time: nothing that is asked for would be different.
+                continue;
+            }
             let (code, asked) = doctor(&[flag, way])?;
             if works {
                 ensure!(code == Some(0), "{flag} {way}: {asked:#}");

@@ -108,3 +108,20 @@ fn findings_are_as_reviewed() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn facts_that_are_overdue_at_the_end_are_said_to_be() -> Result<()> {
+    let said = |end: &str| -> Result<String> {
+        let scenario = read(&format!("events\nstarted 1.0\nexpect-seed\nseed\nfacts 1.5\nlook {end}\n"))?;
+        let out = Shared::default();
+        let reporter = Box::new(FindingsJson::new(out.clone()));
+        let findings = Findings::new(FindingsOptions::default(), reporter);
+        let (_, mut pipeline) = scenario.play(move |_| Box::new(findings))?;
+        pipeline.end(scenario.end(), |summary| summary)?;
+        Ok(String::from_utf8(out.0.borrow().clone())?)
+    };
+    assert!(!said("11.4")?.contains("in the last"));
+    let late = said("22.6")?;
+    assert!(late.contains("descriptors) in the last 21 s: they take long to read"), "{late}");
+    Ok(())
+}

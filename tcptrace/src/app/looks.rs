@@ -30,6 +30,10 @@ const PAUSE_FACTOR: u64 = 100;
 /// The same after a loss, when what is shown is known to be wrong: 10 %.
 const PAUSE_FACTOR_AFTER_LOSS: u64 = 10;
 
+/// A look at single sockets is followed by a pause of so many times its own length: 5 % of a processor at most. What is shown of
+/// them is wrong for as long.
+const PAUSE_FACTOR_OF_CORRECTIONS: u64 = 20;
+
 /// How often to read what the kernel counts.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -45,6 +49,12 @@ const SEEK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often to read the facts that findings are made of, at most.
 const FACTS_EVERY: Duration = Duration::from_millis(950);
+
+/// How long to wait for the last facts at least, and at most where they have taken long before.
+const LAST_FACTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+
+/// How much longer than before the last facts may take.
+const LAST_FACTS_FACTOR: u64 = 4;
 
 /// How long to wait for the last counts.
 const LAST_COUNT: Duration = Duration::from_secs(1);
@@ -79,13 +89,15 @@ pub(super) struct Looks {
     sampling: Paced,
     auditing: Paced,
     audit_every: Option<Duration>,
-    is_correcting: bool,
+    correcting: Paced,
     counting: Paced,
     /// What the kernel had counted when it was told last.
     counted: FxHashMap<NonZeroU32, TcpExt>,
     seeking_holders: Paced,
     /// Where the output wants findings, with the factor of the pause.
     facts: Option<(Paced, u64)>,
+    /// How long it took to read them, at most.
+    facts_took_ns: u64,
     /// Connections that entered their state before this moment were looked for, or have been given up.
     sought_until: KtimeNs,
     /// Timer events that the kernel skipped.
@@ -123,11 +135,12 @@ impl Looks {
             sampling: Paced::default(),
             auditing: Paced { is_under_way: false, not_before: first_audit },
             audit_every,
-            is_correcting: false,
+            correcting: Paced::default(),
             counting: Paced { is_under_way: false, not_before: after(clock::now(), COUNT_EVERY) },
             counted: FxHashMap::default(),
             seeking_holders: Paced::default(),
             facts: pipeline.wants_facts().map(|factor| (Paced::default(), factor)),
+            facts_took_ns: 0,
             sought_until: KtimeNs(0),
             skipped: 0,
         }
@@ -170,9 +183,9 @@ impl Looks {
             return;
         }
         // Samples show all of them.
-        if !self.is_correcting && self.way != Way::Sample {
+        if self.correcting.is_due(now) && self.way != Way::Sample {
             let table = pipeline.table();
-            self.is_correcting = self.survey.ask_for(table.suspects().chain(table.orphans()));
+            self.correcting.is_under_way = self.survey.ask_for(table.suspects().chain(table.orphans()));
         }
         if self.way == Way::Sample && self.sampling.is_due(now) {
             self.sampling.is_under_way = self.survey.ask_for_all(Asked::Sample);
@@ -216,7 +229,7 @@ impl Looks {
                 self.sought_until = shown.ended;
             }
             Asked::Correct => {
-                self.is_correcting = false;
+                self.correcting.done(shown.started, shown.ended, PAUSE_FACTOR_OF_CORRECTIONS);
                 pipeline.correct(&shown.sampled, &shown.keys)?;
             }
             Asked::Sample => {
@@ -243,8 +256,10 @@ impl Looks {
                 pipeline.note_holders(&shown.holders);
             }
             Asked::Facts => {
+                let now = clock::now();
+                self.facts_took_ns = self.facts_took_ns.max(now.since(shown.started).unwrap_or(0));
                 if let Some((facts, factor)) = &mut self.facts {
-                    facts.done(shown.started, clock::now(), *factor);
+                    facts.done(shown.started, now, *factor);
                     facts.not_before = facts.not_before.max(after(shown.started, FACTS_EVERY));
                 }
                 pipeline.note_holders(&shown.holders);
@@ -258,12 +273,22 @@ impl Looks {
         self.count(&shown, pipeline)
     }
 
-    /// Asks for facts, where they are wanted, whenever the last ones came. Returns how many answers there will be.
-    pub(super) fn ask_for_last_facts(&mut self) -> u32 {
-        let Some((facts, _)) = &mut self.facts else { return 0 };
+    /// Asks for facts, where they are wanted, whenever the last ones came. Returns how many answers there will be, and how long
+    /// to wait for them.
+    pub(super) fn ask_for_last_facts(&mut self) -> (u32, Duration) {
+        let (shortest, longest) = LAST_FACTS;
+        let wait = Duration::from_nanos(self.facts_took_ns.saturating_mul(LAST_FACTS_FACTOR));
+        let wait = wait.clamp(shortest, longest);
+        let Some((facts, _)) = &mut self.facts else { return (0, wait) };
         let before = u32::from(facts.is_under_way);
         let is_asked = self.survey.ask_for_all(Asked::Facts);
-        before + u32::from(is_asked)
+        if wait > shortest {
+            tracing::warn!(
+                "the kernel's socket tables take long to read: up to {} s for the last look at them",
+                wait.as_secs()
+            );
+        }
+        (before + u32::from(is_asked), wait)
     }
 
     /// Waits for the last counts of the kernel.

@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     harness::Tracer,
-    machine::{patience, pause},
+    machine::{is_slow, patience, pause},
 };
 
 const fn seen_later(rule: &'static str, name: &'static str, play: Play) -> Scene {
@@ -115,15 +115,22 @@ pub(crate) fn all_rules() -> Result<()> {
     let near: BTreeSet<_> = NEARLY.iter().map(|scene| scene.rule).collect();
     ensure!(rules.len() == 20 && rules == near, "a rule has no scene");
     let time = format!("{}s", pause(Duration::from_secs(9)).as_secs());
-    let (found, played) = perform(&scenes(|_| true), |cast| {
-        let tracer = Tracer::start_leaks(&["--for", &time, "--older-than", "2s"])?;
-        let begun = Instant::now();
-        cast.begin()?;
-        let limit = patience(Duration::from_secs(10));
-        let found = said(tracer, limit.saturating_sub(begun.elapsed()))?;
-        Ok(found.findings)
-    })?;
-    compare(&played, &found, Started::First)
+    // An emulated processor is overloaded by all at once: then what should last a moment lasts, and is rightly found.
+    let groups = if is_slow() { 3 } else { 1 };
+    let all = scenes(|_| true);
+    for group in 0..groups {
+        let scenes: Vec<_> = all.iter().copied().skip(group).step_by(groups).collect();
+        let (found, played) = perform(&scenes, |cast| {
+            let tracer = Tracer::start_leaks(&["--for", &time, "--older-than", "2s"])?;
+            let begun = Instant::now();
+            cast.begin()?;
+            let limit = patience(Duration::from_secs(10));
+            let found = said(tracer, limit.saturating_sub(begun.elapsed()))?;
+            Ok(found.findings)
+        })?;
+        compare(&played, &found, Started::First)?;
+    }
+    Ok(())
 }
 
 /// What began three seconds before is found, too, with as much of its age as can be known.

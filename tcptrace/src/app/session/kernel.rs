@@ -35,9 +35,6 @@ const UNREADABLE: &str = "cannot read the ring buffer";
 /// How long to leave the ring alone after it was read, where somebody looks at a screen.
 const SHOWN_REST: Duration = Duration::from_millis(60);
 
-/// How long to wait for the last look at the facts that findings are made of.
-const LAST_FACTS: Duration = Duration::from_secs(5);
-
 /// The kernel half is attached, and nothing was taken from it yet.
 pub(super) struct Opened {
     live: Live,
@@ -119,8 +116,8 @@ impl Kernel {
 
     /// Where findings are wanted, looks a last time while the kernel still reports what happens meanwhile.
     async fn last_facts(&mut self, pipeline: &mut Pipeline, batch: &mut Batch) -> Result<()> {
-        let deadline = Instant::now() + LAST_FACTS;
-        let mut left = self.looks.ask_for_last_facts();
+        let (mut left, wait) = self.looks.ask_for_last_facts();
+        let deadline = Instant::now() + wait;
         while left > 0 {
             tokio::select! {
                 shown = self.looks.next() => {

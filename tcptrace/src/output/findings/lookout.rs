@@ -30,6 +30,9 @@ const MOST_STACKS: usize = 50_000;
 /// Processes whose names are kept.
 const MOST_PROCESSES: usize = 20_000;
 
+/// At the end, facts are not older than that: they were just read. A search for the holders of many sockets comes after that.
+const OVERDUE_NS: u64 = 10_000_000_000;
+
 /// What to look for.
 #[derive(Clone, Debug, Default)]
 pub struct LookoutOptions {
@@ -340,5 +343,14 @@ impl Lookout {
                 .push("TIME_WAIT, orphaned FIN_WAIT2 and half-open connections (--lifecycle off)".to_owned());
         }
         not_seen
+    }
+
+    /// How long what the kernel's tables tell was missed, if the last look at them should have come and has not.
+    pub fn overdue_facts(&self, at: Moment) -> Option<String> {
+        let age = at.ktime.since(self.host.read?).filter(|age| *age > OVERDUE_NS)?;
+        Some(format!(
+            "the kernel's socket tables (queues, idle times, descriptors) in the last {} s: they take long to read",
+            age / 1_000_000_000
+        ))
     }
 }

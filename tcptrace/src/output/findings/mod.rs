@@ -148,11 +148,13 @@ impl Sink for Findings {
 
     fn end(&mut self, at: Moment, summary: &Summary) -> io::Result<()> {
         let looked = self.look(at);
+        let mut not_seen = self.lookout.not_seen(summary.lost, summary.lifecycle != "off");
+        not_seen.extend(self.lookout.overdue_facts(at));
         let look = LookReport {
             sockets: looked.sockets,
             findings: looked.found.len() as u64,
             seconds: summary.duration_s,
-            not_seen: self.lookout.not_seen(summary.lost, summary.lifecycle != "off"),
+            not_seen,
         };
         if self.is_watch {
             self.tell_changes(at, looked)?;

@@ -23,7 +23,7 @@ mod worker;
 pub use client::{DiagClient, Dump, Lookup};
 pub use counters::TcpExt;
 pub use error::DiagError;
-pub use namespaces::{Found, Namespace, Namespaces};
+pub use namespaces::{Found, Namespace, Namespaces, Places};
 pub use socket::{DiagSocket, ReadAt, SocketKind, TcpTimes, Timer, TimerKind};
 pub use states::StateMask;
 pub use wire::{Malformed, parse};

@@ -1,13 +1,14 @@
 //! The network namespaces of the host.
 
 use std::{
+    collections::hash_map::Entry,
     num::NonZeroU32,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use rustix::{
     fs::{CWD, Dir, Mode, OFlags, fstat, fstatfs, open, stat},
     io::Errno,
@@ -62,10 +63,39 @@ impl Namespace {
 pub struct Found {
     /// Each once.
     pub namespaces: Vec<Namespace>,
+    /// Where each was found.
+    pub places: Places,
     /// Processes whose namespace may not be looked at; it may be one of those found or not.
     pub hidden_processes: u64,
     /// Names that lead to no namespace that can be opened, and why.
     pub unreadable_names: Vec<(PathBuf, Errno)>,
+}
+
+impl Found {
+    /// Opens the namespace behind `path` unless it is known. Most processes share one: a look is enough for them.
+    fn add(&mut self, path: PathBuf) -> Result<(), Errno> {
+        if inode_number(stat(&path)?.st_ino).is_some_and(|inode| self.places.0.contains_key(&inode)) {
+            return Ok(());
+        }
+        let namespace = Namespace::open(&path)?;
+        if let Entry::Vacant(place) = self.places.0.entry(namespace.inode) {
+            place.insert(path);
+            self.namespaces.push(namespace);
+        }
+        Ok(())
+    }
+}
+
+/// Where namespaces were found last. Most are still there, and need not be looked for among all processes again.
+#[derive(Debug, Default)]
+pub struct Places(FxHashMap<NonZeroU32, PathBuf>);
+
+impl Places {
+    /// Opens these, unless one of them is not where it was.
+    pub fn open(&self, inodes: &[NonZeroU32]) -> Option<Vec<Namespace>> {
+        let open = |inode| Namespace::open(self.0.get(inode)?).ok().filter(|found| found.inode == *inode);
+        inodes.iter().map(open).collect()
+    }
 }
 
 /// How namespaces are found.
@@ -78,7 +108,6 @@ impl Namespaces {
     /// Not found: those that are held by a mount elsewhere or a descriptor only. Takes CAP_SYS_PTRACE for other users' processes (`proc_ns_readlink`).
     pub fn find() -> Result<Found, DiagError> {
         let mut found = Found::default();
-        let mut known = FxHashSet::default();
         let failed = |error| DiagError::List { path: PROC, error };
         for entry in directory(PROC).map_err(failed)? {
             let name = entry.map_err(failed)?;
@@ -86,7 +115,7 @@ impl Namespaces {
                 continue;
             }
             let process = Path::new(PROC).join(name);
-            match add(&mut found.namespaces, &mut known, &process.join("ns/net")) {
+            match found.add(process.join("ns/net")) {
                 // ENOENT: it has ended. A zombie's link is there, but leads nowhere.
                 Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
                 Err(_) => {
@@ -96,14 +125,14 @@ impl Namespaces {
             }
             for thread in threads(&process.join("task")) {
                 // As above; and whoever may look at the process may look at its threads.
-                let _ = add(&mut found.namespaces, &mut known, &thread.join("ns/net"));
+                let _ = found.add(thread.join("ns/net"));
             }
         }
         // Nobody needs to have used `ip netns`.
         for entry in directory(NAMED).into_iter().flatten() {
             let Ok(name) = entry else { break };
             let path = Path::new(NAMED).join(name);
-            match add(&mut found.namespaces, &mut known, &path) {
+            match found.add(path.clone()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => found.unreadable_names.push((path, error)),
             }
@@ -120,18 +149,6 @@ fn threads(tasks: &Path) -> Vec<PathBuf> {
         return Vec::new();
     }
     directory(tasks).into_iter().flatten().map_while(Result::ok).map(|name| tasks.join(name)).collect()
-}
-
-/// Opens the namespace behind `path` unless it is known. Most processes share one: a look is enough for them.
-fn add(namespaces: &mut Vec<Namespace>, known: &mut FxHashSet<NonZeroU32>, path: &Path) -> Result<(), Errno> {
-    if inode_number(stat(path)?.st_ino).is_some_and(|inode| known.contains(&inode)) {
-        return Ok(());
-    }
-    let namespace = Namespace::open(path)?;
-    if known.insert(namespace.inode) {
-        namespaces.push(namespace);
-    }
-    Ok(())
 }
 
 /// The names in a directory.
@@ -152,4 +169,27 @@ fn directory(path: impl rustix::path::Arg) -> Result<impl Iterator<Item = Result
 /// The kernel's namespace inodes are `unsigned int` (`struct ns_common`).
 fn inode_number(st_ino: u64) -> Option<NonZeroU32> {
     u32::try_from(st_ino).ok().and_then(NonZeroU32::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_one_was_found_it_is_opened_again() {
+        let own = Namespace::own().expect("own").inode();
+        let Found { namespaces, places, .. } = Namespaces::find().expect("find");
+        assert!(namespaces.iter().any(|found| found.inode == own));
+        let opened = places.open(&[own]).expect("it is still there");
+        assert_eq!(opened.iter().map(Namespace::inode).collect::<Vec<_>>(), [own]);
+    }
+
+    #[test]
+    fn another_one_in_its_place_is_not_taken_for_it() {
+        let own = Namespace::own().expect("own").inode();
+        let gone = NonZeroU32::MAX;
+        let places = Places(FxHashMap::from_iter([(gone, PathBuf::from(OWN)), (own, PathBuf::from(OWN))]));
+        assert!(places.open(&[own]).is_some());
+        assert!(places.open(&[own, gone]).is_none());
+    }
 }

@@ -10,7 +10,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use rustc_hash::FxHashSet;
 use thiserror::Error;
 
-use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, StateMask, TcpExt};
+use super::{DiagClient, DiagError, DiagSocket, Lookup, Namespace, Namespaces, Places, StateMask, TcpExt};
 use crate::{
     model::{KtimeNs, NetnsName, findings::host::Settings},
     source::{clock, holders::Holders, netns_names::NetnsNames},
@@ -148,15 +148,21 @@ impl DiagWorker {
 fn serve(requests: &Receiver<DiagRequest>, mut reply: Box<dyn FnMut(DiagReply) + Send>) {
     // It is alive as long as we are, so that its client may stay open.
     let mut own = None;
+    let mut places = Places::default();
     let mut names = NetnsNames::new();
     while let Ok(request) = requests.recv() {
-        reply(answer(&request, &mut own, &mut names));
+        reply(answer(&request, &mut own, &mut places, &mut names));
     }
 }
 
 /// Reads the namespaces one after the other. A client of another namespace is closed at once: an open one would keep
 /// the namespace, and with it the time-wait sockets that we watch, alive when its last process has gone.
-fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut NetnsNames) -> DiagReply {
+fn answer(
+    request: &DiagRequest,
+    own: &mut Option<DiagClient>,
+    places: &mut Places,
+    names: &mut NetnsNames,
+) -> DiagReply {
     let mut reply = DiagReply {
         tag: request.tag,
         states: request.states,
@@ -188,7 +194,7 @@ fn answer(request: &DiagRequest, own: &mut Option<DiagClient>, names: &mut Netns
         reply.read(client, request);
     }
     if !is_only_own(&request.scope, own_inode) {
-        for namespace in reply.find() {
+        for namespace in reply.find(&request.scope, own_inode, places) {
             let inode = namespace.inode();
             if Some(inode) == own_inode || !is_wanted(&request.scope, inode) {
                 continue;
@@ -232,9 +238,17 @@ fn is_only_own(scope: &Scope, own: Option<NonZeroU32>) -> bool {
 }
 
 impl DiagReply {
-    fn find(&mut self) -> Vec<Namespace> {
+    /// All namespaces, or, where some are asked for and are where they were found last, these.
+    fn find(&mut self, scope: &Scope, own: Option<NonZeroU32>, places: &mut Places) -> Vec<Namespace> {
+        if let Scope::Only(inodes) = scope {
+            let others: Vec<_> = inodes.iter().copied().filter(|inode| Some(*inode) != own).collect();
+            if let Some(namespaces) = places.open(&others) {
+                return namespaces;
+            }
+        }
         match Namespaces::find() {
             Ok(found) => {
+                *places = found.places;
                 self.hidden_processes = found.hidden_processes;
                 for (path, error) in found.unreadable_names {
                     tracing::debug!("{} is no network namespace: {error}", path.display());
