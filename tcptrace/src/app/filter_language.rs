@@ -39,6 +39,14 @@ impl FilterLanguage for SelectionLanguage {
         })
     }
 
+    fn note(&self, line: &str) -> Option<String> {
+        let read = FilterLine::read(line).ok()?;
+        let names: Vec<_> = read.bare_names().map(|name| format!("`{}`", escape::text(name))).collect();
+        let is = if names.len() == 1 { "is" } else { "are" };
+        (!names.is_empty())
+            .then(|| format!("{} {is} taken for the name of a process (--comm)", names.join(", ")))
+    }
+
     fn wrong_for_good(&self, line: &str) -> Option<FilterError> {
         filter_line::wrong_for_good(line, &values).map(FilterError::from)
     }

@@ -32,25 +32,59 @@ impl Pipeline {
     /// Goes through everything that the session's filter keeps: what is open, closed sockets that are held, and what is closed and
     /// remembered. A socket that is held is not gone through once more as closed, which would be the same thing.
     pub(super) fn each_entry<'a>(&'a self, mut visit: impl FnMut(Entry<'a>)) {
-        let keeps_all = self.has_no_filter();
-        let table = &self.table;
-        let mut visit = |entry: Entry<'a>| {
-            if keeps_all || self.keeps(&self.filter, &entry, self.table.owner_of(entry.connection)) {
-                visit(entry);
-            }
-        };
-        for (key, connection) in table.live() {
-            visit(Entry { key: *key, kind: Kind::Open, connection, held: None, is_beside: false });
-        }
-        for (key, held) in table.held() {
-            let is_beside = table.open(*key).is_some();
-            let connection = &held.connection;
-            visit(Entry { key: *key, kind: Kind::Held, connection, held: Some(held), is_beside });
-        }
+        self.each_open(0, usize::MAX, &mut visit);
+        self.each_held(&mut visit);
+        let (keeps_all, table) = (self.has_no_filter(), &self.table);
         for (key, connection) in table.closed() {
             if table.held_one(*key).is_none() && table.open(*key).is_none() {
-                visit(Entry { key: *key, kind: Kind::Closed, connection, held: None, is_beside: false });
+                let kind = Kind::Closed;
+                self.offer(
+                    keeps_all,
+                    Entry { key: *key, kind, connection, held: None, is_beside: false },
+                    &mut visit,
+                );
             }
+        }
+    }
+
+    /// The same of what is open, in so many places of the table from `start` on; returns where to go on, if there are more.
+    pub(super) fn each_open<'a>(
+        &'a self,
+        start: usize,
+        places: usize,
+        mut visit: impl FnMut(Entry<'a>),
+    ) -> Option<usize> {
+        let keeps_all = self.has_no_filter();
+        let (live, next) = self.table.live_part(start, places);
+        for (key, connection) in live {
+            let kind = Kind::Open;
+            self.offer(
+                keeps_all,
+                Entry { key: *key, kind, connection, held: None, is_beside: false },
+                &mut visit,
+            );
+        }
+        next
+    }
+
+    /// The same of closed sockets that are held.
+    pub(super) fn each_held<'a>(&'a self, mut visit: impl FnMut(Entry<'a>)) {
+        let keeps_all = self.has_no_filter();
+        for (key, held) in self.table.held() {
+            let is_beside = self.table.open(*key).is_some();
+            let connection = &held.connection;
+            self.offer(
+                keeps_all,
+                Entry { key: *key, kind: Kind::Held, connection, held: Some(held), is_beside },
+                &mut visit,
+            );
+        }
+    }
+
+    /// If it is asked for, as all are or the filter says.
+    fn offer<'a>(&'a self, keeps_all: bool, entry: Entry<'a>, visit: &mut impl FnMut(Entry<'a>)) {
+        if keeps_all || self.keeps(&self.filter, &entry, self.table.owner_of(entry.connection)) {
+            visit(entry);
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::pipeline::Pipeline;
+use super::{pipeline::Pipeline, rows::Entry};
 use crate::{
     model::{Filter, KtimeNs, Owner, SocketKey},
     output::{
@@ -24,6 +24,12 @@ const WALK_PAUSE: u64 = 500;
 
 /// And one that looks for findings: 0.4 %.
 const LOOK_PAUSE: u64 = 250;
+
+/// A look goes through so many places of the table at a time, some milliseconds, so that a key never waits for all of it.
+const LOOK_PART: usize = 8_000;
+
+/// What is between two parts of it: other work.
+const LOOK_REST_NS: u64 = 10_000_000;
 
 /// And of so long at least.
 const PAUSE_NS: u64 = 1_000_000_000;
@@ -63,6 +69,8 @@ pub(super) struct Gathering {
     walking: Pace,
     /// The walk that looks for what is wrong.
     looking: Pace,
+    /// The look that is under way: where it goes on, and how long it has taken so far.
+    look: Option<(usize, u64)>,
     /// What the last walk has gone through.
     walked: Walked,
     /// CPU time that was used by some moments, the oldest first.
@@ -80,6 +88,7 @@ impl Gathering {
             data,
             walking: Pace(KtimeNs(0)),
             looking: Pace(KtimeNs(0)),
+            look: None,
             walked: Walked::default(),
             cpu: VecDeque::new(),
             due: KtimeNs(0),
@@ -106,9 +115,8 @@ impl Gathering {
             self.walk(pipeline, now);
             is_new = true;
         }
-        if self.looking.is_due(now) {
-            self.look(pipeline, at);
-            is_new = true;
+        if self.look.is_some() || self.looking.is_due(now) {
+            is_new |= self.look(pipeline, at);
         }
         let mut data = self.data.borrow_mut();
         if now >= data.next_second() {
@@ -124,7 +132,11 @@ impl Gathering {
             own_cpu: own_cpu(&self.cpu),
         };
         is_new |= data.refresh(at, &outside);
-        self.due = data.next_second().min(self.walking.0).min(self.looking.0);
+        let looking = match self.look {
+            None => self.looking.0,
+            Some(_) => KtimeNs(now.0.saturating_add(LOOK_REST_NS)),
+        };
+        self.due = data.next_second().min(self.walking.0).min(looking);
         is_new
     }
 
@@ -160,15 +172,14 @@ impl Gathering {
         self.walking.done(now, clock::now().since(began).unwrap_or(0), WALK_PAUSE);
     }
 
-    fn look(&mut self, pipeline: &Pipeline, at: Moment) {
+    /// Goes on with a look, or begins one. Returns whether it is over.
+    fn look(&mut self, pipeline: &Pipeline, at: Moment) -> bool {
         let began = clock::now();
+        let (start, took) = self.look.take().unwrap_or_default();
         let mut data = self.data.borrow_mut();
         let table = pipeline.table();
         let nameless = Names::default();
-        pipeline.each_entry(|entry| {
-            if entry.kind == Kind::Closed {
-                return;
-            }
+        let mut tell = |entry: Entry<'_>| {
             let owner = table.owner_of(entry.connection);
             let mut names = None;
             if data.wants_names(entry.connection, owner.as_ref()) {
@@ -179,10 +190,18 @@ impl Gathering {
                 Some(held) => data.held(at, entry.key, held, owner.as_ref(), names),
                 None => data.open(at, entry.key, entry.connection, owner.as_ref(), names),
             }
-        });
+        };
+        let next = pipeline.each_open(start, LOOK_PART, &mut tell);
+        if let Some(next) = next {
+            self.look = Some((next, took + clock::now().since(began).unwrap_or(0)));
+            return false;
+        }
+        pipeline.each_held(&mut tell);
         let sees = table.sees();
         data.look(at, table.counters().lost, sees.minis || sees.samples);
-        self.looking.done(at.ktime, clock::now().since(began).unwrap_or(0), LOOK_PAUSE);
+        let took = took + clock::now().since(began).unwrap_or(0);
+        self.looking.done(at.ktime, took, LOOK_PAUSE);
+        true
     }
 }
 

@@ -35,7 +35,9 @@ pub fn one_line(error: &Error) -> String {
         }
         _ => {
             let rendered = error.to_string();
-            rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            let line = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let meant = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand));
+            meant.map_or_else(|| line.to_owned(), |meant| format!("{line}; did you mean `{meant}`?"))
         }
     }
 }

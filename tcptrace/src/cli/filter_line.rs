@@ -66,7 +66,7 @@ struct Condition {
 
 impl FilterLine {
     /// Reads it. Besides the flags there are words that stand for one: numbers for `--port`, states for `--state`,
-    /// addresses for `--raddr`, others for `--comm`.
+    /// addresses for `--raddr`, others for `--comm`. `:443` is a port, too.
     pub(crate) fn read(line: &str) -> Result<Self, LineError> {
         let cut = split(line);
         if let Some(at) = cut.open_quote {
@@ -86,6 +86,12 @@ impl FilterLine {
             }
             Err(_) => Err(first_error(line, &conditions)),
         }
+    }
+
+    /// Words without a flag that were taken for names of processes.
+    pub(crate) fn bare_names(&self) -> impl Iterator<Item = &str> {
+        let bare = self.conditions.iter().filter(|of| of.is_bare && of.flag.as_deref() == Some("--comm"));
+        bare.filter_map(|condition| Some(&*condition.value.as_ref()?.text))
     }
 
     /// Where a word is in the value of a flag.
@@ -212,10 +218,11 @@ fn conditions(line: &str, words: Vec<Word>) -> Vec<Condition> {
             }
             (last, inside)
         } else {
+            let flag = stands_for(&word.text);
             conditions.push(Condition {
                 at: word.at.clone(),
-                flag: Some(stands_for(&word.text).to_owned()),
-                value: Some(word),
+                flag: Some(flag.to_owned()),
+                value: Some(if flag == "--port" { without_colon(word) } else { word }),
                 typed: Vec::new(),
                 is_bare: true,
                 lacks_value: false,
@@ -258,9 +265,12 @@ fn conditions(line: &str, words: Vec<Word>) -> Vec<Condition> {
 
 /// The flag that a word without one is meant for.
 fn stands_for(word: &str) -> &'static str {
+    let port = word.strip_prefix(':').unwrap_or(word);
     let begins_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
     let is_of = |letters: &str| word.chars().all(|c| c.is_ascii_hexdigit() || letters.contains(c));
-    if begins_with_digit && word.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '-')) {
+    if port.starts_with(|c: char| c.is_ascii_digit())
+        && port.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '-'))
+    {
         "--port"
     } else if word.parse::<StateSet>().is_ok() {
         "--state"
@@ -270,6 +280,18 @@ fn stands_for(word: &str) -> &'static str {
         "--raddr"
     } else {
         "--comm"
+    }
+}
+
+/// A port as `ss` and others write it: `:443`.
+fn without_colon(word: Word) -> Word {
+    match word.text.strip_prefix(':') {
+        None => word,
+        // Where it was typed with quotes, its place is all of it.
+        Some(port) if word.at.len() == word.text.len() => {
+            Word { at: word.at.start + 1..word.at.end, text: port.to_owned() }
+        }
+        Some(port) => Word { text: port.to_owned(), at: word.at },
     }
 }
 

@@ -111,6 +111,19 @@ impl<K: Copy + Eq + Hash, V> Ordered<K, V> {
         Iter { slots: self.slots.iter(), left: self.len() }
     }
 
+    /// Entries in so many places from `start` on, and where to go on, if there are more. What stays in the map from one part to
+    /// the next is in one of them.
+    pub(super) fn part(
+        &self,
+        start: usize,
+        places: usize,
+    ) -> (impl Iterator<Item = (&K, &V)>, Option<usize>) {
+        let end = start.saturating_add(places).min(self.slots.len());
+        let slots = self.slots.get(start..end).unwrap_or_default();
+        let entries = slots.iter().filter_map(|slot| slot.entry.as_ref().map(|(key, value)| (key, value)));
+        (entries, (end < self.slots.len()).then_some(end))
+    }
+
     /// All values, as they are in memory.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
@@ -224,7 +237,16 @@ mod tests {
                 all.sort_unstable();
                 let mut wanted: Vec<_> = known.iter().map(|(key, value)| (*key, *value)).collect();
                 wanted.sort_unstable();
-                prop_assert_eq!(all, wanted);
+                prop_assert_eq!(all, wanted.clone());
+                let mut parts = Vec::new();
+                let mut start = Some(0);
+                while let Some(from) = start {
+                    let (part, next) = ordered.part(from, 3);
+                    parts.extend(part.map(|(key, value)| (*key, *value)));
+                    start = next;
+                }
+                parts.sort_unstable();
+                prop_assert_eq!(parts, wanted);
                 for key in 0..20 {
                     prop_assert_eq!(ordered.get(&key), known.get(&key));
                     prop_assert_eq!(ordered.get_mut(&key).copied(), known.get(&key).copied());

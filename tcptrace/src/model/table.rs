@@ -461,6 +461,16 @@ impl Table {
         self.live.iter()
     }
 
+    /// Those in so many places from `start` on, and where to go on, if there are more. What stays alive from one part to the next
+    /// is in one of them.
+    pub fn live_part(
+        &self,
+        start: usize,
+        places: usize,
+    ) -> (impl Iterator<Item = (&SocketKey, &Connection)>, Option<usize>) {
+        self.live.part(start, places)
+    }
+
     /// Connections that are closed and remembered, oldest first.
     pub fn closed(&self) -> impl ExactSizeIterator<Item = (&SocketKey, &Connection)> {
         self.closed.iter()

@@ -264,3 +264,32 @@ fn our_own_share_is_that_of_the_last_seconds() {
     assert_eq!(own_cpu(&VecDeque::from([one])), None);
     assert_eq!(own_cpu(&VecDeque::from([one, (KtimeNs(3 * SECOND_NS), 1.0)])), Some(0.25));
 }
+
+#[test]
+fn a_look_at_many_goes_in_parts_and_tells_each_once() {
+    let mut session = Session::begin(Filter::default());
+    let count = u64::try_from(LOOK_PART).expect("some thousands") * 2 + 10;
+    let begins = |ms: u64, n: u64| {
+        let addr = u32::try_from(n).expect("is small").to_be_bytes();
+        let remote = Endpoint { addr: Some(addr.into()), port: NonZeroU16::new(443) };
+        Event::Transition(Transition { remote, ..transition(ms, n, Close, SynSent) })
+    };
+    session.take((1..=count).map(|n| begins(1, n)).collect());
+    session.gathering.looking = Pace(KtimeNs(1));
+    let found = |session: &Session| {
+        let present = session.gathering.present(&session.pipeline, at(0));
+        (present.found().looked, present.found().sockets)
+    };
+    for now in [10, 20] {
+        session.gathering.refresh(&mut session.pipeline, at(now));
+        assert_eq!(found(&session), (None, 0));
+        assert_eq!(session.gathering.due(), at(now + 10), "it goes on soon");
+    }
+    // One is over that was told, others begin.
+    session.take(vec![Event::Transition(transition(25, 1, SynSent, Close)), begins(26, count + 1)]);
+    assert!(session.gathering.refresh(&mut session.pipeline, at(30)));
+    let (looked, sockets) = found(&session);
+    assert_eq!(looked, Some(at(30)));
+    assert!((count..=count + 1).contains(&sockets), "{sockets}");
+    assert!(session.gathering.due() > at(40));
+}

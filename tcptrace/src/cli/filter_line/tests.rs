@@ -28,6 +28,8 @@ fn words_without_flags_stand_for_some() {
         ("", "  "),
         ("443", "--port 443"),
         ("443 8000-8080", "--port=443,8000-8080"),
+        (":443 nginx", "--port 443 --comm nginx"),
+        ("\":443\"", "--port 443"),
         ("close-wait fin_wait1", "--state CLOSE_WAIT,FIN-WAIT-1"),
         ("192.0.2.1 2001:db8::/32", "--raddr 192.0.2.1,2001:db8::/32"),
         ("nginx 'Web Content'", "--comm 'nginx,Web Content'"),
@@ -53,11 +55,12 @@ fn places_are_left_to_the_host() {
 #[test]
 fn errors_point_at_the_word() {
     for (line, at, part) in [
-        ("--port 80 --prt 443", "--prt", "unexpected argument '--prt' found"),
+        ("--port 80 --prt 443", "--prt", "unexpected argument '--prt' found; did you mean `--port`?"),
         ("--port 80,x,443 -4", "x", "--port: `x` is no port"),
         ("-4 --state=open", "open", "--state: `open` is no TCP state"),
         ("99999", "99999", "--port: `99999` is no port"),
         ("443 99999 nginx", "99999", "--port: `99999` is no port"),
+        ("nginx :99999", "99999", "--port: `99999` is no port"),
         ("10.0.0.0/99", "10.0.0.0/99", "--raddr: `10.0.0.0/99` is no address"),
         ("--port 80 -4 -6", "-6", "cannot be used with"),
         ("--port 80 --port 443", "--port 443", "cannot be used multiple times"),
@@ -198,4 +201,13 @@ proptest! {
             prop_assert_eq!(last_word(&whole), start, "{:?} in {:?}", word, whole);
         }
     }
+}
+
+#[test]
+fn words_that_are_taken_for_names_are_known() {
+    let names = |line: &str| -> Vec<String> {
+        FilterLine::read(line).expect("right").bare_names().map(str::to_owned).collect()
+    };
+    assert_eq!(names("443 close-wiat --state estab nginx"), ["close-wiat", "nginx"]);
+    assert!(names("443 close-wait --comm nginx ::1").is_empty());
 }

@@ -17,6 +17,14 @@ use super::{
 };
 use crate::output::{escape, hist::units};
 
+/// Cells between the names of two pages.
+const TAB_GAP: u16 = 2;
+
+/// The page whose name stands for this one: one connection is reached from all of them.
+fn tab_of(page: PageId) -> PageId {
+    if page == PageId::Connection { PageId::Connections } else { page }
+}
+
 /// Where what is.
 #[derive(Clone, Debug, Default)]
 pub struct Areas {
@@ -30,20 +38,23 @@ pub struct Areas {
 }
 
 impl Areas {
-    /// Of a screen, with so many lines at the bottom.
-    pub fn of(area: Rect, bottom: u16) -> Self {
+    /// Of a screen, with so many lines at the bottom and this page.
+    pub fn of(area: Rect, bottom: u16, shown: PageId) -> Self {
         let (tabs, rest) = split_top(area, 1);
         let (status, rest) = split_top(rest, 1);
         let (page, bottom) = split_top(rest, rest.height.saturating_sub(bottom));
         let mut places = Vec::new();
         let mut x = tabs.x;
-        for (number, page) in (1_u16..).zip(PageId::NUMBERED) {
-            // `1 Overview`, and a gap; narrow screens have the numbers alone, but for what is needed to click.
-            let width =
-                u16::try_from(page.name().len() + 2).unwrap_or(u16::MAX).min(tabs.right().saturating_sub(x));
-            debug_assert!(number < 10, "one digit");
+        // `1 Overview`, and a gap; narrow screens have the numbers, and the name of what is shown.
+        let width_of = |page: PageId| u16::try_from(page.name().len() + 2).unwrap_or(u16::MAX);
+        let widths = PageId::NUMBERED.map(width_of);
+        let gaps = TAB_GAP * u16::try_from(widths.len().saturating_sub(1)).unwrap_or(u16::MAX);
+        let has_names = widths.iter().sum::<u16>().saturating_add(gaps) <= tabs.width;
+        for (page, width) in PageId::NUMBERED.into_iter().zip(widths) {
+            let width = if has_names || page == tab_of(shown) { width } else { 1 };
+            let width = width.min(tabs.right().saturating_sub(x));
             places.push((page, Rect { x, width, ..tabs }));
-            x = x.saturating_add(width).saturating_add(2).min(tabs.right());
+            x = x.saturating_add(width).saturating_add(TAB_GAP).min(tabs.right());
         }
         Self { tabs, status, page, bottom, places }
     }
@@ -58,10 +69,10 @@ impl Areas {
 pub fn draw_tabs(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, shown: PageId) {
     let theme = context.theme;
     for (number, (page, area)) in (1..).zip(&areas.places) {
-        // One connection is reached from all of them.
-        let is_shown = *page == shown || shown == PageId::Connection && *page == PageId::Connections;
+        let is_shown = *page == tab_of(shown);
         let style = if is_shown { theme.title().add_modifier(Modifier::REVERSED) } else { theme.text() };
-        put(buffer, *area, &format!("{number} {}", page.name()), style, false, context);
+        let name = if area.width > 1 { format!("{number} {}", page.name()) } else { number.to_string() };
+        put(buffer, *area, &name, style, false, context);
     }
     let used = areas.places.last().map_or(0, |(_, area)| area.right().saturating_add(2));
     let rest = Rect { x: used, width: areas.tabs.right().saturating_sub(used), ..areas.tabs };
@@ -124,7 +135,7 @@ fn seen(world: &dyn World, theme: Theme) -> Vec<Part> {
     let mut parts = Vec::new();
     let open = overview.states.iter().map(|state| state.count).sum();
     parts.push((format!("{} open", text::count(open)), theme.strong()));
-    parts.push((format!("{}/s", text::count(overview.transitions_per_s)), theme.text()));
+    parts.push((format!("{} transitions/s", text::count(overview.transitions_per_s)), theme.text()));
     if overview.lost > 0 {
         let ago = overview.lost_at.and_then(|at| world.now().ktime.since(at));
         let ago = ago.map_or_else(String::new, |ago| format!(", {} ago", units::time(ago)));
@@ -159,7 +170,13 @@ pub fn tone_of(severity: &str) -> Tone {
 }
 
 /// What there is to say, or else the keys that matter most.
-pub fn draw_bottom(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, said: Option<&str>) {
+pub fn draw_bottom(
+    areas: &Areas,
+    buffer: &mut Buffer,
+    context: &Context<'_>,
+    said: Option<&str>,
+    ignored: &[Action],
+) {
     if let Some(said) = said {
         put(buffer, areas.bottom, said, context.theme.tone(Tone::Warning), false, context);
         return;
@@ -167,7 +184,7 @@ pub fn draw_bottom(areas: &Areas, buffer: &mut Buffer, context: &Context<'_>, sa
     let mut rest = areas.bottom;
     // Those that help when nothing else does are there on the narrowest screen, too.
     let is_first = |binding: &&Binding| matches!(binding.action, Action::Help | Action::Quit);
-    let others = BINDINGS.iter().filter(|binding| !is_first(binding));
+    let others = BINDINGS.iter().filter(|binding| !is_first(binding) && !ignored.contains(&binding.action));
     for binding in BINDINGS.iter().filter(is_first).chain(others) {
         let Some(word) = binding.short else { continue };
         let key = binding.label.split(' ').next().unwrap_or_default();

@@ -135,7 +135,7 @@ pub const BINDINGS: &[Binding] = &[
         &[plain(KeyCode::Esc), plain(KeyCode::Backspace)],
         Action::Back,
         "Esc",
-        "back; on Connections: no filter",
+        "back to where one came from; a filter that was typed goes first",
         Some("back"),
     ),
     binding(

@@ -74,6 +74,14 @@ pub enum Effect {
     Quit,
 }
 
+/// A page that was left.
+#[derive(Clone, Debug)]
+struct Left {
+    page: PageId,
+    /// The filter of the connections, where it was left for others.
+    filter: Option<(String, Filter)>,
+}
+
 /// The view.
 pub struct Tui {
     options: Options,
@@ -81,7 +89,7 @@ pub struct Tui {
     pages: Pages,
     page: PageId,
     /// Pages that were left for another one, the last at the end.
-    back: Vec<PageId>,
+    back: Vec<Left>,
     /// Where the filter is edited.
     editing: Option<FilterLine>,
     /// Filters that were accepted.
@@ -151,6 +159,7 @@ impl Tui {
                 Edited::Cancelled => self.editing = None,
                 Edited::Accepted(text, filter) => {
                     self.editing = None;
+                    self.said = self.language.note(&text);
                     self.filter(text, *filter);
                 }
             }
@@ -223,13 +232,13 @@ impl Tui {
         work: impl FnOnce(&mut dyn Page, &Context<'_>) -> Outcome,
         action: Action,
     ) -> Effect {
+        if action == Action::Back && self.page == PageId::Connections && self.came_for_these() {
+            self.go_back();
+            return Effect::Draw;
+        }
         let context = context(self.options, self.paused.as_deref(), world);
         match work(self.pages.get_mut(self.page), &context) {
-            Outcome::Ignored if action == Action::Back => {
-                if let Some(page) = self.back.pop() {
-                    self.page = page;
-                }
-            }
+            Outcome::Ignored if action == Action::Back => self.go_back(),
             Outcome::Ignored => return Effect::Nothing,
             Outcome::Done => {}
             Outcome::Say(text) => self.said = Some(text),
@@ -265,11 +274,28 @@ impl Tui {
 
     fn turn_to(&mut self, page: PageId) {
         if page != self.page {
-            self.back.push(self.page);
-            if self.back.len() > MOST_BACK {
-                self.back.remove(0);
-            }
+            self.leave(None);
             self.page = page;
+        }
+    }
+
+    fn leave(&mut self, filter: Option<(String, Filter)>) {
+        self.back.push(Left { page: self.page, filter });
+        if self.back.len() > MOST_BACK {
+            self.back.remove(0);
+        }
+    }
+
+    /// Whether another page has led to these connections.
+    fn came_for_these(&self) -> bool {
+        self.back.last().is_some_and(|left| left.filter.is_some())
+    }
+
+    fn go_back(&mut self) {
+        let Some(left) = self.back.pop() else { return };
+        self.page = left.page;
+        if let Some((line, filter)) = left.filter {
+            self.pages.connections.set_filter(line, filter);
         }
     }
 
@@ -277,7 +303,13 @@ impl Tui {
         match target {
             Target::Page(page) => self.turn_to(page),
             Target::Connections(line) => match self.language.parse(&line) {
-                Ok(filter) => self.filter(line, filter),
+                Ok(filter) => {
+                    let before = self.pages.connections.filter();
+                    self.leave(Some(before));
+                    self.page = PageId::Connections;
+                    self.history.push(&line);
+                    self.pages.connections.set_filter(line, filter);
+                }
                 Err(error) => self.said = Some(error.message),
             },
             Target::Connection(key) => {
@@ -287,8 +319,15 @@ impl Tui {
         }
     }
 
+    /// As somebody has typed.
     fn filter(&mut self, line: String, filter: Filter) {
         self.history.push(&line);
+        if self.page == PageId::Connections
+            && let Some(left) = self.back.last_mut()
+        {
+            // Whoever led here did not ask for this: it goes first.
+            left.filter = None;
+        }
         self.pages.connections.set_filter(line, filter);
         self.turn_to(PageId::Connections);
     }
@@ -299,7 +338,7 @@ impl Tui {
         let context = context(self.options, self.paused.as_deref(), world);
         // Half of the page stays in sight.
         let bottom = self.editing.as_ref().map_or(1, FilterLine::height).min(area.height / 2).max(1);
-        self.areas = Areas::of(area, bottom);
+        self.areas = Areas::of(area, bottom, self.page);
         let buffer = frame.buffer_mut();
         frame::draw_tabs(&self.areas, buffer, &context, self.page);
         frame::draw_status(&self.areas, buffer, &context, self.is_paused().then_some(world));
@@ -310,7 +349,8 @@ impl Tui {
         let cursor = if let Some(line) = &self.editing {
             line.draw(self.areas.bottom, buffer, &context)
         } else {
-            frame::draw_bottom(&self.areas, buffer, &context, self.said.as_deref());
+            let ignored = self.pages.get(self.page).ignores();
+            frame::draw_bottom(&self.areas, buffer, &context, self.said.as_deref(), ignored);
             None
         };
         if let Some(cursor) = cursor.filter(|cursor| area.contains(*cursor)) {

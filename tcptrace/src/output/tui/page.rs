@@ -99,6 +99,11 @@ pub trait Page {
     /// Draws it. There may be no room for anything.
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>);
 
+    /// Actions that mean nothing on it, of those that the line at the bottom has words for.
+    fn ignores(&self) -> &'static [Action] {
+        &[]
+    }
+
     /// What it shows, as an object for programs.
     fn export(&self, context: &Context<'_>) -> serde_json::Value;
 

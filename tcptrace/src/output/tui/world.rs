@@ -291,6 +291,9 @@ pub trait FilterLanguage {
     /// What is wrong, and where.
     fn parse(&self, line: &str) -> Result<Filter, FilterError>;
 
+    /// What somebody may not have meant in a line that is right.
+    fn note(&self, line: &str) -> Option<String>;
+
     /// What is wrong with a line that is being typed, as soon as nothing that is typed at its end can put it right. Asked at
     /// each key: the host is not looked at.
     fn wrong_for_good(&self, line: &str) -> Option<FilterError>;

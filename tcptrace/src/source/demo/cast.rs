@@ -270,7 +270,8 @@ impl Cast {
             Descriptors {
                 task: process.task,
                 open: process.descriptors + leaked,
-                sockets: process.descriptors / 2 + leaked,
+                // Most of the others are files.
+                sockets: process.descriptors / 20 + leaked,
                 limit: Some(process.limit),
             }
         });

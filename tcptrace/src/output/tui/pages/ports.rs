@@ -190,6 +190,10 @@ impl Page for PortsPage {
         put(buffer, last, &line, theme.dim(), false, context);
     }
 
+    fn ignores(&self) -> &'static [Action] {
+        &[Action::Freeze, Action::Clear]
+    }
+
     fn export(&self, context: &Context<'_>) -> Value {
         let mut page = export::head(PageId::Ports, context);
         page.insert("ports".to_owned(), context.world.ports().iter().map(json).collect());

@@ -178,6 +178,10 @@ impl Page for ProcessesPage {
         put(buffer, last, &line, theme.dim(), false, context);
     }
 
+    fn ignores(&self) -> &'static [Action] {
+        &[Action::Freeze, Action::Clear]
+    }
+
     fn export(&self, context: &Context<'_>) -> Value {
         let mut page = export::head(PageId::Processes, context);
         page.insert("processes".to_owned(), context.world.processes().iter().map(json).collect());

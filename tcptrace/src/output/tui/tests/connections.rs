@@ -232,3 +232,39 @@ fn of_somebodys_connections_none_is_of_nobody() {
     assert_eq!(judged(&filter, None), None);
     assert_eq!(judged(&Filter::default(), None), Some(None), "nobody is asked for");
 }
+
+#[test]
+fn escape_goes_back_where_one_came_from_with_the_filter_that_was_there() {
+    let world = world(Scene::Busy);
+    // A filter of one's own, then a service of the page Ports.
+    let (mut tui, filtered) = shown("2/--state established<Enter>", &world);
+    assert!(filtered[0].contains("--state"));
+    typed(&mut tui, "3<Enter>", &world);
+    assert_eq!(tui.page(), PageId::Connections);
+    assert!(lines(&mut tui, &world)[0].contains("--port "));
+    // One of them, and back.
+    typed(&mut tui, "<Enter><Esc>", &world);
+    assert!(lines(&mut tui, &world)[0].contains("--port "));
+    typed(&mut tui, "<Esc>", &world);
+    assert_eq!(tui.page(), PageId::Ports);
+    typed(&mut tui, "<Esc>", &world);
+    assert_eq!(tui.page(), PageId::Connections);
+    assert_eq!(lines(&mut tui, &world)[0], filtered[0]);
+
+    // What was typed there goes first.
+    typed(&mut tui, "3<Enter>/ --state listen<Enter><Esc>", &world);
+    assert_eq!((tui.page(), lines(&mut tui, &world)[0].contains("--")), (PageId::Connections, false));
+    typed(&mut tui, "<Esc>", &world);
+    assert_eq!(tui.page(), PageId::Ports);
+}
+
+#[test]
+fn what_may_not_have_been_meant_is_said_until_the_next_key() {
+    let world = world(Scene::Busy);
+    let mut tui = view(false);
+    typed(&mut tui, "/--pid 3530<Enter>", &world);
+    let bottom = |tui: &mut Tui| picture(tui, &world, SIZE).lines().last().map(str::to_owned);
+    assert_eq!(bottom(&mut tui).as_deref(), Some("a process"));
+    typed(&mut tui, "<Up>", &world);
+    assert_ne!(bottom(&mut tui).as_deref(), Some("a process"));
+}

@@ -56,6 +56,10 @@ impl FilterLanguage for Few {
         Ok(filter)
     }
 
+    fn note(&self, line: &str) -> Option<String> {
+        line.contains("--pid").then(|| "a process".to_owned())
+    }
+
     fn wrong_for_good(&self, line: &str) -> Option<FilterError> {
         let error = self.parse(line).err()?;
         let is_unfinished = error.at.end == line.trim_end().len() && !error.message.contains("no condition");

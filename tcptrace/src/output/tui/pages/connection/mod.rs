@@ -155,6 +155,10 @@ impl Page for ConnectionPage {
         }
     }
 
+    fn ignores(&self) -> &'static [Action] {
+        &[Action::Open, Action::Sort, Action::Freeze, Action::Clear]
+    }
+
     fn export(&self, context: &Context<'_>) -> Value {
         let now = self.key.and_then(|key| Seen::of(key, context));
         let is_gone = now.is_none();

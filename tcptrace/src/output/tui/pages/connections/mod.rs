@@ -81,6 +81,11 @@ impl ConnectionsPage {
         &self.line
     }
 
+    /// The filter as typed and as meant.
+    pub fn filter(&self) -> (String, Filter) {
+        (self.line.clone(), self.filter.clone())
+    }
+
     /// Shows those that the filter keeps.
     pub fn set_filter(&mut self, line: String, filter: Filter) {
         self.line = line;

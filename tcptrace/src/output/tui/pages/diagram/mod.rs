@@ -74,6 +74,10 @@ impl Page for DiagramPage {
         }
     }
 
+    fn ignores(&self) -> &'static [Action] {
+        &[Action::Sort, Action::Freeze, Action::Clear]
+    }
+
     fn export(&self, context: &Context<'_>) -> Value {
         let world = context.world;
         let arrow = |arrow: &Arrow| {

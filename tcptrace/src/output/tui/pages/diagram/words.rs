@@ -86,13 +86,14 @@ pub(super) fn below(area: Rect, buffer: &mut Buffer, context: &Context<'_>, sele
     for (name, is_out) in [("in", false), ("out", true)] {
         let (line, after) = split_top(rest, 1);
         rest = after;
-        let mut room = labelled(line, buffer, context, name);
-        if is_out && room.width > 60 {
-            let legend = format!("count {} median stay", context.glyphs.dot);
+        let room = labelled(line, buffer, context, name);
+        let ends = ends(selected, context, is_out);
+        let legend = format!("count {} median stay", context.glyphs.dot);
+        // What it explains goes first.
+        if is_out && unicode_width(&ends) + 2 + unicode_width(&legend) <= usize::from(room.width) {
             put(buffer, room, &legend, theme.dim(), true, context);
-            room.width -= u16::try_from(unicode_width(&legend) + 2).unwrap_or(0);
         }
-        put(buffer, room, &ends(selected, context, is_out), theme.text(), false, context);
+        put(buffer, room, &ends, theme.text(), false, context);
     }
     others(rest, buffer, context);
 }

@@ -144,7 +144,14 @@ impl FindingsPage {
             .map(|line| Rect { y: text.y + line, height: 1, ..text });
         let shown: Vec<Line<'_>> = lines.into_iter().skip(top).take(seen).collect();
         block.render(area, buffer);
+        // Those that stay as they are may be longer.
+        let is_cut = |line: &Line<'_>| line.width() > usize::from(text.width);
+        let cut: Vec<u16> = (text.y..).zip(&shown).filter(|(_, line)| is_cut(line)).map(|(y, _)| y).collect();
         Paragraph::new(shown).render(text, buffer);
+        for y in cut {
+            let last = Rect { x: text.right().saturating_sub(1), y, width: 1, height: 1 };
+            put(buffer, last, context.glyphs.ellipsis, theme.dim(), false, context);
+        }
     }
 }
 
@@ -277,6 +284,10 @@ impl Page for FindingsPage {
         if of_detail.height > 2 {
             self.draw_detail(of_detail, buffer, context);
         }
+    }
+
+    fn ignores(&self) -> &'static [Action] {
+        &[Action::Sort, Action::Freeze, Action::Clear]
     }
 
     fn export(&self, context: &Context<'_>) -> Value {

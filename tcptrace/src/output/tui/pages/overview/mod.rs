@@ -147,6 +147,10 @@ impl Page for OverviewPage {
         }
     }
 
+    fn ignores(&self) -> &'static [Action] {
+        &[Action::Sort, Action::Freeze, Action::Clear]
+    }
+
     fn export(&self, context: &Context<'_>) -> Value {
         let world = context.world;
         let overview = world.overview();
