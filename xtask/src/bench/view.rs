@@ -22,7 +22,7 @@ use crate::pty::{OnTerminal, Size};
 const SIZE: Size = Size { columns: 120, lines: 40 };
 
 /// Sockets that stay open, besides those in TIME_WAIT that the load leaves.
-const OPEN: u64 = 100_000;
+const OPEN: u64 = 84_000;
 
 /// Of these, a process holds so many at most: a limit on descriptors cannot be raised everywhere.
 const EACH_PROCESS: u64 = 4_000;
@@ -167,7 +167,7 @@ fn with_view(kit: &Kit, program: &std::path::Path, lines: &Child) -> Result<Meas
         status.split("  ").map(str::trim).find_map(|part| part.strip_suffix(before)).map(str::to_owned)
     };
     let tracked = word(" open").context("the number of connections is on the screen")?;
-    let events = word("/s").context("the rate is on the screen")?;
+    let events = word(" transitions/s").context("the rate is on the screen")?;
     ensure!(status.contains("0 lost") || status.contains("LOST"), "losses are on the screen: {status}");
     view.quit(PATIENCE)?;
     Ok(Measured { pages, summary, keys, events, tracked })

@@ -9,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     Subject,
+    ends::{End, Ends},
     host::{Details, Host},
     routes::{Route, Routes},
 };
@@ -19,9 +20,6 @@ const MOST_SUBJECTS: usize = 20_000;
 
 /// Sockets of one state that are looked at one by one, at most.
 const MOST_MEMBERS: u64 = 50_000;
-
-/// Other ends that are known, at most.
-const MOST_ENDS: usize = 200_000;
 
 /// A socket that a rule may want to look at.
 #[derive(Clone, Copy, Debug)]
@@ -62,20 +60,6 @@ pub struct Crowd {
     pub members: Vec<Member>,
 }
 
-/// A full socket that is not over, as its other end on this host has it the other way round.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// Its state.
-    pub state: TcpState,
-    /// Its owner and service port.
-    pub subject: Subject,
-    /// Its owner's process.
-    pub pid: Option<NonZeroU32>,
-}
-
-/// Network namespace, our side, the peer's side.
-type Place = (Option<NonZeroU32>, Endpoint, Endpoint);
-
 /// All connections, counted.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
@@ -86,10 +70,8 @@ pub struct Census {
     pub routes: Routes,
     /// Connections that there was no room for: counted, and not looked at.
     pub uncounted: u64,
-    /// Connections by namespace, our side and the peer's, where a rule may ask for the other end.
-    ends: FxHashMap<Place, End>,
-    /// The same without the namespace, for addresses that mean something in others, too; `None` where there are several.
-    ends_elsewhere: FxHashMap<(Endpoint, Endpoint), Option<End>>,
+    /// Where a rule may ask for the other end.
+    ends: Ends,
     /// Closed sockets that are held, by subject.
     held: FxHashMap<Subject, Crowd>,
     /// Network namespaces that sockets were seen in.
@@ -107,7 +89,6 @@ impl Census {
         self.routes.clear();
         self.uncounted = 0;
         self.ends.clear();
-        self.ends_elsewhere.clear();
         self.held.clear();
         self.namespaces.clear();
         self.pids.clear();
@@ -149,10 +130,8 @@ impl Census {
                 self.routes.add(route, state, subject, &member);
             }
         }
-        if !matches!(state, TcpState::Listen | TcpState::SynSent | TcpState::SynRecv)
-            && self.ends.len() < MOST_ENDS
-        {
-            self.add_end(local, connection.remote, End { state, subject, pid });
+        if !matches!(state, TcpState::Listen | TcpState::SynSent | TcpState::SynRecv) {
+            self.ends.add(local, connection.remote, End { state, subject, pid });
         }
         let place = (subject, state);
         if self.crowds.len() >= MOST_SUBJECTS && !self.crowds.contains_key(&place) {
@@ -174,13 +153,6 @@ impl Census {
         *members += u64::from(has_room);
         self.uncounted += u64::from(!has_room);
         has_room
-    }
-
-    fn add_end(&mut self, local: Endpoint, remote: Endpoint, end: End) {
-        self.ends.insert((end.subject.netns, local, remote), end);
-        if !local.addr.is_some_and(|addr| addr.is_loopback()) {
-            self.ends_elsewhere.entry((local, remote)).and_modify(|end| *end = None).or_insert(Some(end));
-        }
     }
 
     /// Takes in a closed socket that a descriptor holds.
@@ -247,8 +219,7 @@ impl Census {
     pub fn other_end(&self, netns: Option<NonZeroU32>, local: Endpoint, remote: Endpoint) -> Option<&End> {
         // Not known as long as one of its ports or addresses is not.
         Tuple::new(netns, local, remote)?;
-        let elsewhere = || self.ends_elsewhere.get(&(remote, local))?.as_ref();
-        self.ends.get(&(netns, remote, local)).or_else(elsewhere)
+        self.ends.get(netns, remote, local)
     }
 
     /// Who listens on a port of a network namespace.

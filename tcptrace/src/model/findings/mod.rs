@@ -6,6 +6,7 @@
 mod activity;
 pub mod census;
 pub mod condition;
+pub mod ends;
 mod engine;
 pub mod host;
 pub mod routes;
