@@ -91,18 +91,8 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
     ));
     thread::sleep(settling);
 
-    let program = kit.tcptrace.clone();
-    let mut lines = Command::new(&kit.tcptrace)
-        .args(["watch", "-o", "summary"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start tcptrace")?;
-    let measured = with_view(kit, &program, &lines);
-    let _ = Command::new("kill").args(["-INT", &lines.id().to_string()]).status();
-    lines.wait()?;
-    let Measured { pages, summary, keys, events, tracked } = measured?;
+    let summary = without_view(kit)?;
+    let Measured { pages, keys, events, tracked } = with_view(kit)?;
     let title = format!(
         "Full-screen view, {}x{}: {} connections tracked, {} changes a second (as its own screen says)",
         SIZE.columns, SIZE.lines, tracked, events
@@ -113,7 +103,7 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
             Row::new(format!("view.{name}.cpu"), format!("page {name}, share of a processor"), "%", cpu);
         rows.push(row.target(Target::at_most(3.0)));
     }
-    rows.push(Row::new("view.summary.cpu", "watch -o summary beside it, share of a processor", "%", summary));
+    rows.push(Row::new("view.summary.cpu", "watch -o summary before it, share of a processor", "%", summary));
     let median = keys.median().into_iter().collect::<Samples>();
     rows.push(
         Row::new("view.key", "from a key to the page that it turns to, median", "ms", median)
@@ -127,31 +117,48 @@ pub(crate) fn measure(kit: &Kit) -> Result<Section> {
 /// What was measured.
 struct Measured {
     pages: [Samples; PAGES.len()],
-    summary: Samples,
     keys: Samples,
     events: String,
     tracked: String,
 }
 
-fn with_view(kit: &Kit, program: &std::path::Path, lines: &Child) -> Result<Measured> {
-    let mut view = OnTerminal::start(program, &["watch", "--max-connections", "2000000"], SIZE)?;
+/// The same load seen by a program that shows nothing, alone: two would take the caches from each other.
+fn without_view(kit: &Kit) -> Result<Samples> {
+    let mut lines = Command::new(&kit.tcptrace)
+        .args(["watch", "-o", "summary", "--max-connections", "2000000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start tcptrace")?;
+    thread::sleep(Duration::from_secs(kit.size(15, 3)));
+    let shares = (0..kit.rounds).map(|_| share_of(lines.id(), kit)).collect();
+    let _ = Command::new("kill").args(["-INT", &lines.id().to_string()]).status();
+    lines.wait()?;
+    shares
+}
+
+/// What a process takes of a processor for some seconds, in percent.
+fn share_of(pid: u32, kit: &Kit) -> Result<f64> {
+    let (before, begun) = (usage_of(pid)?, Instant::now());
+    thread::sleep(Duration::from_secs(kit.size(10, 3)));
+    let wall = float(u64::try_from(begun.elapsed().as_nanos())?);
+    Ok(float(usage_of(pid)?.cpu_ns - before.cpu_ns) / wall * 100.0)
+}
+
+fn with_view(kit: &Kit) -> Result<Measured> {
+    let mut view = OnTerminal::start(&kit.tcptrace, &["watch", "--max-connections", "2000000"], SIZE)?;
     view.wait_for("1 Overview", PATIENCE)?;
     // The sockets that were open before are read, and the first looks are over.
     thread::sleep(Duration::from_secs(kit.size(15, 3)));
-    let span = Duration::from_secs(kit.size(10, 3));
     let mut pages: [Samples; PAGES.len()] = std::array::from_fn(|_| Samples::default());
-    let [mut summary, mut keys] = std::array::from_fn(|_| Samples::default());
+    let mut keys = Samples::default();
     for round in 1..=kit.rounds {
         progress(&format!("view: round {round} of {}", kit.rounds));
         for ((key, words, _), cpu) in PAGES.into_iter().zip(&mut pages) {
             view.press(key)?;
             view.wait_for(words, PATIENCE)?;
-            let (before, before_lines, begun) =
-                (usage_of(view.pid())?, usage_of(lines.id())?, Instant::now());
-            thread::sleep(span);
-            let wall = float(u64::try_from(begun.elapsed().as_nanos())?);
-            cpu.push(float(usage_of(view.pid())?.cpu_ns - before.cpu_ns) / wall * 100.0);
-            summary.push(float(usage_of(lines.id())?.cpu_ns - before_lines.cpu_ns) / wall * 100.0);
+            cpu.push(share_of(view.pid(), kit)?);
         }
         for press in 0..KEYS {
             let (key, words, _) = PAGES[press % PAGES.len()];
@@ -170,5 +177,5 @@ fn with_view(kit: &Kit, program: &std::path::Path, lines: &Child) -> Result<Meas
     let events = word(" transitions/s").context("the rate is on the screen")?;
     ensure!(status.contains("0 lost") || status.contains("LOST"), "losses are on the screen: {status}");
     view.quit(PATIENCE)?;
-    Ok(Measured { pages, summary, keys, events, tracked })
+    Ok(Measured { pages, keys, events, tracked })
 }
