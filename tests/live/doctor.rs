@@ -123,8 +123,8 @@ pub(crate) fn every_way() -> Result<()> {
             let watch = tcptrace(&["watch", "-o", "json", "--duration", "10ms", flag, way])?;
             ensure!(watch.status.success() == works, "{flag} {way}: {} and {step:#}", watch.status);
             ensure!(step["why_not"].is_null() == works && step["needs"].is_null() == works, "{step:#}");
-            if machine::is_slow() && named(&report, "ladders", name)?["used"] == way {
-                // As the first time: nothing that is asked for would be different.
+            if machine::is_slow() && (named(&report, "ladders", name)?["used"] == way || way == "off") {
+                // The first time was just that; and what is off is the same on every kernel.
                 continue;
             }
             let (code, asked) = doctor(&[flag, way])?;
@@ -141,7 +141,8 @@ pub(crate) fn every_way() -> Result<()> {
         }
     }
     // What is not followed is left out, and not called wrong.
-    for (flag, field) in [("--lifecycle", "TIME_WAIT"), ("--accept", "owner_is from accept on")] {
+    let off = [("--lifecycle", "TIME_WAIT"), ("--accept", "owner_is from accept on")];
+    for (flag, field) in off.into_iter().filter(|_| !machine::is_slow()) {
         let (code, report) = doctor(&[flag, "off"])?;
         ensure!(code == Some(0) && ensure_right(&report)? >= 40, "{report:#}");
         let left_out = named(&report["self_test"], "fields", field)?;

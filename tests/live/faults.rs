@@ -89,7 +89,7 @@ pub(crate) fn killed() -> Result<()> {
 pub(crate) fn started_over_and_over() -> Result<()> {
     let names = |objects: &Objects| objects.programs.len();
     let before = Objects::loaded();
-    for round in 0..if machine::is_slow() { 10 } else { 200 } {
+    for round in 0..if machine::is_slow() { 4 } else { 200 } {
         let output = Command::new(program())
             .args(["watch", "-o", "json", "--duration", "1ms"])
             .stdin(Stdio::null())

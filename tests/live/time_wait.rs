@@ -295,13 +295,15 @@ pub(crate) fn expires() -> Result<()> {
     let tracers: Vec<(Way, Tracer)> =
         ways.map(|way| Ok((way, Tracer::start(&["--lifecycle", way.name()])?))).collect::<Result<_>>()?;
     ensure!(!tracers.is_empty(), "no way of following time-wait sockets");
-    let (inode, (port, gone)) = netns::run(|netns| {
+    let (inode, (port, half, gone)) = netns::run(|netns| {
         let mut pair = Pair::v4(unique_port())?;
         let port = pair.server_addr.port();
         close(pair.client);
+        let closed = Instant::now();
         read_end(&mut pair.server)?;
         thread::sleep(Duration::from_millis(456));
         close(pair.server);
+        let half = closed.elapsed();
         close(pair.listener);
         let begun = Instant::now();
         loop {
@@ -312,12 +314,12 @@ pub(crate) fn expires() -> Result<()> {
             ensure!(begun.elapsed() < Duration::from_secs(70), "still there:\n{sockets}");
             thread::sleep(Duration::from_millis(10));
         }
-        Ok((netns.inode, (port, begun.elapsed())))
+        Ok((netns.inode, (port, half, begun.elapsed())))
     })?;
     for (way, tracer) in tracers {
         let capture = tracer.stop()?.only(|row| row.netns == Some(inode));
         let way = way.name();
-        near(way, the_row(&capture, port, "FIN_WAIT2", "TIME_WAIT")?, Duration::from_millis(457), 10)?;
+        near(way, the_row(&capture, port, "FIN_WAIT2", "TIME_WAIT")?, half, 10)?;
         let end = the_row(&capture, port, "TIME_WAIT", "CLOSE")?;
         ensure!(end.end_cause.as_deref() == Some("tw_expired"), "{way}: {end}");
         ensure!(milliseconds(end)? >= 60_000, "{way}: {end}");
