@@ -25,7 +25,7 @@ const WALK_PAUSE: u64 = 500;
 /// And one that looks for findings: 0.4 %.
 const LOOK_PAUSE: u64 = 250;
 
-/// A look goes through so many places of the table at a time, some milliseconds, so that a key never waits for all of it.
+/// A look goes through so many places of the table at a time, so that a key never waits for all of it.
 const LOOK_PART: usize = 8_000;
 
 /// What is between two parts of it: other work.
