@@ -307,8 +307,7 @@ impl Tui {
                     let before = self.pages.connections.filter();
                     self.leave(Some(before));
                     self.page = PageId::Connections;
-                    self.history.push(&line);
-                    self.pages.connections.set_filter(line, filter);
+                    self.keep(line, filter);
                 }
                 Err(error) => self.said = Some(error.message),
             },
@@ -321,15 +320,19 @@ impl Tui {
 
     /// As somebody has typed.
     fn filter(&mut self, line: String, filter: Filter) {
-        self.history.push(&line);
         if self.page == PageId::Connections
             && let Some(left) = self.back.last_mut()
         {
             // Whoever led here did not ask for this: it goes first.
             left.filter = None;
         }
-        self.pages.connections.set_filter(line, filter);
+        self.keep(line, filter);
         self.turn_to(PageId::Connections);
+    }
+
+    fn keep(&mut self, line: String, filter: Filter) {
+        self.history.push(&line);
+        self.pages.connections.set_filter(line, filter);
     }
 
     /// Draws all of it.
