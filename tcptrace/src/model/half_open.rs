@@ -75,6 +75,10 @@ impl Table {
             listener: event.listener,
             ..Transition::bare(event.ts, event.key, event.family, (TcpState::Listen, TcpState::SynRecv))
         };
+        // Its address is that of one that has just ended, before it was clear how: no child can follow that any more.
+        if let Some(Ending::HalfOpen(ending)) = self.pending.endings.remove(&event.key) {
+            self.settle_half_open(event.key, &ending, tell);
+        }
         self.clear_up(event.key, tell);
         let observed = self.step(&birth);
         if let Some(connection) = self.live.get_mut(&event.key) {
