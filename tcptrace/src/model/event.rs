@@ -425,6 +425,11 @@ impl Event {
             Self::ResetReceived(reset) => reset.ts,
         }
     }
+
+    /// Whether the second observer has seen it, because the first one missed it.
+    pub const fn is_backup(&self) -> bool {
+        matches!(self, Self::Transition(Transition { is_backup: true, .. }))
+    }
 }
 
 /// Where records were lost.

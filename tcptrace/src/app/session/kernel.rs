@@ -193,9 +193,7 @@ impl Feed for Kernel {
         }
         // What the kernel put into the ring before we detached still counts. The second time that nothing is there, what
         // the first program has missed is settled, too.
-        self.live.detach();
-        // What is open now may not be for as long as the last counts are waited for.
-        let ended = clock::now();
+        let ended = self.live.detach();
         let mut times_empty = 0;
         while times_empty < 2 {
             times_empty += u32::from(!self.live.drain(batch).context(UNREADABLE)?);

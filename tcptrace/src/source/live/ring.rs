@@ -60,8 +60,10 @@ pub struct Live {
     tick_ns: u64,
     /// Transitions that the first program had missed when the ring was empty last.
     missed_before: Settling,
-    is_detached: bool,
-    /// Records came with the last look.
+    /// When the first program was about to be detached.
+    ended: Option<KtimeNs>,
+    /// Transitions after that which the first program had missed.
+    missed_after_end: u64,
     /// How long to leave the ring alone.
     rest: Duration,
     /// Until when, after all of it was read.
@@ -117,7 +119,8 @@ impl Live {
             lost_before: 0,
             tick_ns: clock::tick_ns(),
             missed_before: Settling::default(),
-            is_detached: false,
+            ended: None,
+            missed_after_end: 0,
             rest: REST,
             rests_until: None,
         })
@@ -216,10 +219,16 @@ impl Live {
         self.rest = rest;
     }
 
-    /// Detaches: what comes after this is only what is still in the ring, see [`Self::drain`].
-    pub fn detach(&mut self) {
+    /// Detaches, and returns the moment up to which all programs have reported: what comes after this is only what is
+    /// still in the ring of that time, see [`Self::drain`].
+    ///
+    /// Each program takes the kernel some milliseconds, one after the other. What happens meanwhile is seen by some of them
+    /// only: half of the story, which would look like gaps.
+    pub fn detach(&mut self) -> KtimeNs {
+        let ended = clock::now();
+        self.ended = Some(ended);
         self.links.clear();
-        self.is_detached = true;
+        ended
     }
 
     /// Takes what is in the ring, up to a batch, without waiting. Returns whether there was anything.
@@ -236,7 +245,13 @@ impl Live {
         {
             let decoded = match decode_stack(&record) {
                 Some(stack) => stack.map(|stack| batch.stacks.push(stack)),
-                None => decode(&record, self.tick_ns).map(|event| batch.events.push(event)),
+                None => decode(&record, self.tick_ns).map(|event| {
+                    if self.ended.is_none_or(|ended| event.ts() <= ended) {
+                        batch.events.push(event);
+                    } else if event.is_backup() {
+                        self.missed_after_end += 1;
+                    }
+                }),
             };
             match decoded {
                 Ok(()) => {}
@@ -262,9 +277,12 @@ impl Live {
             // The backup's record of a miss comes right after the miss, unless something else runs between the two.
             // Some were lost and are counted so, and some are not asked for: these are as many as now, or fewer, which is
             // made up for the next time.
-            let seen_or_lost = lost_backups + self.lost(UNWANTED_BACKUPS)?;
-            let settled =
-                if self.is_detached { self.missed_before.last() } else { self.missed_before.at(batch.taken) };
+            let seen_or_lost = lost_backups + self.lost(UNWANTED_BACKUPS)? + self.missed_after_end;
+            let settled = if self.ended.is_some() {
+                self.missed_before.last()
+            } else {
+                self.missed_before.at(batch.taken)
+            };
             batch.missed = settled.saturating_sub(seen_or_lost);
             self.missed_before.note(batch.taken, misses.read()?);
         }
