@@ -16,11 +16,14 @@ use tempfile::TempDir;
 
 use crate::{
     harness::host_wide,
+    machine,
     netns::unique_port,
     traffic::{PATIENCE, connect_refused, socket},
 };
 
-const CONNECTIONS: usize = 2_000;
+fn connections() -> usize {
+    machine::load(2_000)
+}
 
 /// Local port, remote port (0: unknown), old state, new state; and how often.
 type Counts = BTreeMap<(u16, u16, String, String), u64>;
@@ -115,7 +118,7 @@ fn mixed_traffic(port: u16, closed_port: u16) -> Result<()> {
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
     let closed = SocketAddr::from(([127, 0, 0, 1], closed_port));
     let (listener_v4, listener_v6) = (TcpListener::bind(v4)?, TcpListener::bind(v6)?);
-    for i in 0..CONNECTIONS {
+    for i in 0..connections() {
         let kind = i % 8;
         if kind == 0 {
             connect_refused(&socket(Domain::IPV4)?, closed)?;
@@ -184,7 +187,7 @@ pub(crate) fn same_as_the_kernels_own_trace() -> Result<()> {
     }
     // A refused connection has 2 transitions, one that is reset 6, a closed one 10; 4 are of the listeners.
     let total: u64 = expected.values().sum();
-    let each = u64::try_from(CONNECTIONS / 8)?;
+    let each = u64::try_from(connections() / 8)?;
     ensure!(total == each * (2 + 3 * 6 + 4 * 10) + 4, "the kernel's own trace has {total} events");
 
     let differences: Vec<String> = expected

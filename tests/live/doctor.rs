@@ -120,9 +120,15 @@ pub(crate) fn every_way() -> Result<()> {
         for step in list(named(&report, "ladders", name)?, "steps")? {
             let way = step["name"].as_str().context("no name")?;
             let works = step["works"].as_bool().with_context(|| format!("{way} was not tried: {step:#}"))?;
-            let watch = tcptrace(&["watch", "-o", "json", "--duration", "10ms", flag, way])?;
-            ensure!(watch.status.success() == works, "{flag} {way}: {} and {step:#}", watch.status);
             ensure!(step["why_not"].is_null() == works && step["needs"].is_null() == works, "{step:#}");
+            // A start takes seconds on an emulated processor. The self-test below, asked for this way, is one, too.
+            let watch = if machine::is_slow() && works {
+                None
+            } else {
+                let watch = tcptrace(&["watch", "-o", "json", "--duration", "10ms", flag, way])?;
+                ensure!(watch.status.success() == works, "{flag} {way}: {} and {step:#}", watch.status);
+                Some(watch)
+            };
             if machine::is_slow() && (named(&report, "ladders", name)?["used"] == way || way == "off") {
                 // The first time was just that; and what is off is the same on every kernel.
                 continue;
@@ -134,6 +140,7 @@ pub(crate) fn every_way() -> Result<()> {
                 ensure!(named(&asked, "ladders", name)?["used"] == way, "{flag} {way}: {asked:#}");
             } else {
                 let problem = list(&asked, "problems")?.first().and_then(Value::as_str).unwrap_or_default();
+                let watch = watch.context("what does not work was not tried")?;
                 let watch = String::from_utf8(watch.stderr)?;
                 ensure!(!problem.is_empty() && watch.contains(problem), "{watch}\n{asked:#}");
                 ensure!(named(&asked, "ladders", name)?["used"].is_null(), "{asked:#}");

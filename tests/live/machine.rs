@@ -2,12 +2,29 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Set where the processor is emulated (`cargo xtask vm`).
 const SLOW: &str = "TCPTRACE_TEST_SLOW";
+
+/// `N/OF`: every `OF`th test only, beginning with the `N`th. One kernel's tests in more than one guest.
+const PART: &str = "TCPTRACE_TEST_PART";
+
+/// Which of the tests to run, by their places in the list of all.
+pub(crate) fn part() -> Result<impl Fn(usize) -> bool> {
+    let part = match std::env::var(PART) {
+        Ok(part) => {
+            let (number, of) = part.split_once('/').with_context(|| format!("{PART}={part} is not N/OF"))?;
+            let (number, of): (usize, usize) = (number.parse()?, of.parse()?);
+            ensure!((1..=of).contains(&number), "{PART}={part}: there is no such part");
+            (number - 1, of)
+        }
+        Err(_) => (0, 1),
+    };
+    Ok(move |place| place % part.1 == part.0)
+}
 
 pub(crate) fn is_slow() -> bool {
     std::env::var_os(SLOW).is_some()
@@ -87,6 +104,8 @@ const NEEDED: &[(&str, Feature)] = &[
     ("snapshot::a_hundred_thousand", Feature::Speed),
     ("snapshot::without_root", Feature::Speed),
     ("owners::closed_by_a_kernel_thread", Feature::Mptcp),
+    ("rights::goes_before_others", Feature::Speed),
+    ("rights::hostile_names_are_harmless", Feature::Speed),
     ("rights::kernel_log_at_vv", Feature::Mptcp),
     ("rights::mptcp_on_demand", Feature::Mptcp),
 ];

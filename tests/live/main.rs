@@ -277,5 +277,14 @@ fn main() -> ExitCode {
                 .with_ignored_flag(missing.is_some() || refusal.is_some())
         }));
     }
+    let is_wanted = match machine::part() {
+        Ok(is_wanted) => is_wanted,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = trials.into_iter().enumerate();
+    let trials = trials.filter_map(|(place, trial)| is_wanted(place).then_some(trial)).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

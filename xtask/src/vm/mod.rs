@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 
 use self::{
@@ -60,16 +60,22 @@ impl Options {
         SERIES.iter().filter(|series| is_asked_for(series.name)).collect()
     }
 
+    /// In how many guests a kernel's tests are run. All tests, in one, would leave processors without work at the end.
+    const fn parts(&self) -> usize {
+        if self.exec.is_none() && self.args.is_empty() { 2 } else { 1 }
+    }
+
     /// The command line of the guest's shell.
-    fn command(&self) -> String {
+    fn command(&self, part: usize) -> String {
         self.exec.clone().unwrap_or_else(|| {
             let words = self.args.iter().map(|word| quote(word));
-            std::iter::once("live-tests".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+            let part = format!("TCPTRACE_TEST_PART={part}/{}", self.parts());
+            [part, "live-tests".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
         })
     }
 }
 
-/// One kernel's turn.
+/// One guest's turn.
 struct Turn {
     kernel: String,
     verdict: Result<Verdict>,
@@ -80,19 +86,21 @@ struct Turn {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     host::install_missing_tools()?;
     let programs = programs::build()?;
-    let command = options.command();
     let series = options.series();
     let processors = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let jobs = options.jobs.unwrap_or(processors).get().min(series.len());
     // One apt after the other.
     let kernels: Vec<_> = series.into_iter().map(|series| (series, kernels::have(series))).collect();
-    let queue = Mutex::new(kernels.into_iter().enumerate());
+    let parts = (0..kernels.len()).flat_map(|kernel| (1..=options.parts()).map(move |part| (kernel, part)));
+    let parts: Vec<_> = parts.collect();
+    let jobs = options.jobs.unwrap_or(processors).get().min(parts.len());
+    // The newest take longest: a short one comes last.
+    let queue = Mutex::new(parts.into_iter().enumerate().rev());
     let turns = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some((position, (series, kernel))) = next(&queue) {
-                    let turn = turn(options, series, kernel, &programs, &command, jobs > 1);
+                while let Some((position, (kernel, part))) = next(&queue) {
+                    let turn = turn(options, &kernels[kernel], &programs, part, jobs > 1);
                     turns.lock().unwrap_or_else(PoisonError::into_inner).push((position, turn));
                 }
             });
@@ -114,33 +122,36 @@ fn next<T: Iterator>(queue: &Mutex<T>) -> Option<T::Item> {
 
 fn turn(
     options: &Options,
-    series: &Series,
-    kernel: Result<Kernel>,
+    (series, kernel): &(&Series, Result<Kernel>),
     programs: &Programs,
-    command: &str,
+    part: usize,
     is_one_of_many: bool,
 ) -> Turn {
     let begun = Instant::now();
-    let mut name = series.name.to_owned();
-    let verdict = kernel.and_then(|kernel| {
-        name.clone_from(&kernel.release);
-        eprintln!("xtask: Linux {name}: {command}");
-        let guest = Guest { kernel: &kernel, programs, command };
+    let command = options.command(part);
+    let of_parts = |name: &str, between: &str| match options.parts() {
+        1 => name.to_owned(),
+        _ => format!("{name}{between}{part}"),
+    };
+    let verdict = kernel.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(|kernel| {
+        eprintln!("xtask: Linux {}: {command}", kernel.release);
+        let guest = Guest { kernel, programs, command: &command };
         let run = qemu::Run {
-            name: series.name,
+            name: &of_parts(series.name, "-"),
             patience: Duration::from_mins(options.patience),
             keep_log: options.keep_log,
             is_one_of_many,
         };
         run.guest(&guest)
     });
+    let release = kernel.as_ref().map_or(series.name, |kernel| &kernel.release);
     if let Err(error) = &verdict {
-        eprintln!("xtask: Linux {name}: {error:#}");
+        eprintln!("xtask: Linux {release}: {error:#}");
     }
-    Turn { kernel: name, verdict, took: begun.elapsed() }
+    Turn { kernel: of_parts(release, ", part "), verdict, took: begun.elapsed() }
 }
 
-/// A line a kernel, and beneath it the names of the tests that failed.
+/// A line a guest, and beneath it the names of the tests that failed.
 fn table(turns: &[Turn]) -> String {
     let header =
         format!("{:<32} {:>7} {:>7} {:>7} {:>7}", "KERNEL", "PASSED", "FAILED", "IGNORED", "SECONDS");

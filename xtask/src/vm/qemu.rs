@@ -87,7 +87,7 @@ impl Run<'_> {
                     reader.line(&line);
                     writeln!(log, "{:6.1} {line}", begun.elapsed().as_secs_f64())?;
                     if self.is_one_of_many {
-                        writeln!(io::stdout(), "{:<5}| {line}", self.name)?;
+                        writeln!(io::stdout(), "{:<6}| {line}", self.name)?;
                     } else {
                         writeln!(io::stdout(), "{line}")?;
                     }
@@ -133,7 +133,8 @@ fn start(guest: &Guest<'_>, files: &Files) -> Result<Emulator> {
     command.args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "2048"]);
     // Without CMPXCHG16B, which the kernel's slab allocator uses where it is offered: QEMU 7.2 has been seen to take an
     // interrupt right after one with an address for the flags, and the kernel to panic (double fault).
-    command.args(["-cpu", "max,-cx16"]);
+    // Without ERMS, for which the kernel copies and clears byte by byte, as the emulator then does.
+    command.args(["-cpu", "max,-cx16,-erms"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(&guest.kernel.image).arg("-initrd").arg(&files.initramfs);
     // A panic ends the guest; entropy need not be waited for, nor the emulated processor be protected from itself; both
