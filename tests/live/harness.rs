@@ -302,6 +302,18 @@ impl Tracer {
         let text = || stderr.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Capture::read(output).with_context(|| format!("stderr of tcptrace:\n{}", text()))
     }
+
+    /// The same, with all that it has said on stderr.
+    pub(crate) fn stop_with_stderr(self) -> Result<(Capture, String)> {
+        let stderr = Arc::clone(&self.stderr);
+        let capture = self.stop()?;
+        // Whoever collects it has a share in it until the end.
+        while Arc::strong_count(&stderr) > 1 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let said = stderr.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((capture, said))
+    }
 }
 
 impl Drop for Tracer {

@@ -102,19 +102,29 @@ pub(crate) fn functions_turned_off() -> Result<()> {
     }
     let tracer = Tracer::start(&["--lifecycle", "fentry"])?;
     let before = netns::run(|_| a_life())?;
-    let Some(_off) = Changed::to(FUNCTIONS, "0")? else { return Ok(()) };
+    let Some(off) = Changed::to(FUNCTIONS, "0")? else { return Ok(()) };
     thread::sleep(pause(Duration::from_millis(500)));
     let after = netns::run(|_| a_life())?;
     thread::sleep(pause(Duration::from_millis(500)));
     let said = tracer.stderr();
-    let capture = tracer.stop()?;
+    let (capture, said_last) = tracer.stop_with_stderr()?;
     ensure!(said.contains("kernel.ftrace_enabled was set to 0"), "{said}");
+    let warning = "then start and end tcptrace once more";
+    ensure!(!said.contains(warning) && said_last.contains(warning), "{said_last}");
     let is_of = |port| {
         let row = the_row(&capture, port, "FIN_WAIT2", "TIME_WAIT")?;
         anyhow::Ok(row.duration_is.clone().unwrap_or_default())
     };
     ensure!(is_of(before)? == "exact", "{}", is_of(before)?);
     ensure!(is_of(after)? != "exact", "nobody saw it: {}", is_of(after)?);
+
+    // What is said to help does: then the end of the last program at a function leaves the function tracer alone.
+    drop(off);
+    for flags in [["--lifecycle", "fentry"].as_slice(), &["--lifecycle", "off", "--accept", "fexit"]] {
+        let (_, said) = Tracer::start(flags)?.stop_with_stderr()?;
+        ensure!(!said.contains(warning), "{said}");
+    }
+    ensure!(Way::Fentry.refusal().is_none(), "{:?}", Way::Fentry.refusal());
     Ok(())
 }
 

@@ -155,7 +155,7 @@ impl Feed for Kernel {
             tracing::warn!(
                 "kernel.ftrace_enabled was set to 0: the kernel calls no program at a function any more; \
                  from now on time-wait and half-open sockets are only looked up, and who accepts is not \
-                 seen; turn it on again, or start tcptrace again"
+                 seen; turn it on again before tcptrace ends (sudo sysctl kernel.ftrace_enabled=1)"
             );
             self.looks.note_loss();
         }
@@ -190,6 +190,14 @@ impl Feed for Kernel {
     ) -> Result<Summary> {
         if !is_hurried {
             self.last_facts(pipeline, batch).await?;
+        }
+        if self.live.leaves_marks() {
+            tracing::warn!(
+                "kernel.ftrace_enabled is 0 while tcptrace ends: the kernel leaves the functions marked that \
+                 tcptrace was called at, and may turn its function tracer off until the next boot when it \
+                 finds the marks; to clear them: sudo sysctl kernel.ftrace_enabled=1, then start and end \
+                 tcptrace once more with the same flags"
+            );
         }
         // What the kernel put into the ring before we detached still counts. The second time that nothing is there, what
         // the first program has missed is settled, too.

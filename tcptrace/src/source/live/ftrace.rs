@@ -1,7 +1,10 @@
 //! The switch of the kernel's function tracer.
 //!
 //! Where `kernel.ftrace_enabled` is 0, the kernel takes programs for functions and never calls them
-//! (`ftrace_startup_enable`), and no error says so.
+//! (`ftrace_startup_enable`), and no error says so. And where it is 0 while programs are taken off, the kernel leaves their
+//! functions marked (`ftrace_shutdown` returns before it changes them). When it is 1 again and the last program at any function
+//! is taken off, `ftrace_shutdown` finds the marks, takes itself for broken (`ftrace_kill`), and no program comes to a function
+//! until the next boot. Programs that come to the same functions before that clear the marks. Seen on 6.1, 6.12 and 7.2.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
@@ -23,6 +26,11 @@ impl Switch {
     /// Whether it was off when it was read last.
     pub(super) const fn is_off(&self) -> bool {
         self.was_off
+    }
+
+    /// Whether it is off now: this is no time to take programs off.
+    pub(super) fn is_off_now(&self) -> bool {
+        is_off(&self.file).unwrap_or(self.was_off)
     }
 
     /// Why a program at a function would never run.

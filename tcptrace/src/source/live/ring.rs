@@ -176,6 +176,12 @@ impl Live {
         self.switch.as_mut().is_some_and(Switch::was_turned_off)
     }
 
+    /// Whether the kernel would leave the functions marked that it calls our programs at, were these taken off now, as its
+    /// function tracer is turned off.
+    pub fn leaves_marks(&self) -> bool {
+        self.switch.as_ref().is_some_and(Switch::is_off_now)
+    }
+
     /// How many stacks were not taken, so that there was room for what changes.
     ///
     /// # Errors
