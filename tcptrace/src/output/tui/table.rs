@@ -147,6 +147,10 @@ impl Table {
             }
             _ => return false,
         }
+        // What stays is above the first of the others.
+        if matches!(action, Action::Up | Action::PageUp | Action::Top) && self.selected < self.staying() {
+            self.top = 0;
+        }
         true
     }
 

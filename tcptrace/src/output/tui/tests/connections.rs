@@ -104,6 +104,8 @@ fn frozen_rows_stay_at_the_top_whatever_the_filter_and_the_place() {
     let bottom = lines(&mut tui, &world);
     assert_eq!(bottom[2], frozen[2]);
     assert_ne!(bottom[3], frozen[3]);
+    typed(&mut tui, "g", &world);
+    assert_eq!(lines(&mut tui, &world), frozen, "the top of the list, not of the frozen rows only");
     typed(&mut tui, "/--port 25<Enter>", &world);
     let filtered = lines(&mut tui, &world);
     assert_eq!(filtered[2], frozen[2]);
