@@ -133,12 +133,13 @@ impl ConnectionsPage {
     }
 
     fn rows(&self) -> usize {
-        self.pinned.len() + self.order.keys().len()
+        self.pinned.len() + self.order.len()
     }
 
     /// Selects what is where the table's selection is.
     fn select_place(&mut self) {
         let place = self.table.selected.min(self.rows().saturating_sub(1));
+        self.order.reach(place);
         self.selected = key_at(&self.pinned, &self.order, place);
     }
 
@@ -235,7 +236,7 @@ impl ConnectionsPage {
 
 /// The rows of the table: those that are pinned, then the others in their order.
 fn key_at(pinned: &[SocketKey], order: &Order, row: usize) -> Option<SocketKey> {
-    pinned.get(row).or_else(|| order.keys().get(row.checked_sub(pinned.len())?)).copied()
+    pinned.get(row).copied().or_else(|| order.at(row.checked_sub(pinned.len())?))
 }
 
 /// A row to be drawn: as it is, or as it was.
@@ -328,6 +329,9 @@ impl Page for ConnectionsPage {
             return;
         }
         let Self { table, order, pinned, last, .. } = self;
+        // What will be in sight is not further down than that.
+        let lowest = table.selected.max(table.seen().end);
+        order.reach(lowest.saturating_add(usize::from(body.height)));
         table.fixed = pinned.len();
         let mut seen: FxHashMap<SocketKey, Row> = FxHashMap::default();
         seen.extend(pinned.iter().filter_map(|key| Some((*key, *last.get(key)?))));
@@ -352,11 +356,12 @@ impl Page for ConnectionsPage {
 
     fn export(&self, context: &Context<'_>) -> serde_json::Value {
         let world = context.world;
-        let order = Order::of(world, &self.wanted());
-        let keys = self.pinned.iter().chain(order.keys());
-        let rows = keys.take(MOST_EXPORTED).filter_map(|key| world.row(*key));
+        let mut order = Order::of(world, &self.wanted());
+        order.reach(MOST_EXPORTED);
+        let shown = self.pinned.len() + order.len();
+        let keys = (0..shown.min(MOST_EXPORTED)).filter_map(|place| key_at(&self.pinned, &order, place));
+        let rows = keys.filter_map(|key| world.row(key));
         let rows = rows.map(|row| serde_json::Value::Object(row_json::fields(&row, world.now(), world)));
-        let shown = self.pinned.len() + order.keys().len();
         json!({
             "page": "connections",
             "at": Rfc3339::new(world.now().unix_ns),
