@@ -38,7 +38,7 @@ const PAGES: [(&str, &str, &str); 6] = [
     ("3", "EST p50", "ports"),
     ("4", "NOT ACC", "processes"),
     ("5", "A MINUTE", "findings"),
-    ("6", "peer closes", "diagram"),
+    ("6", "median stay", "diagram"),
 ];
 
 /// Times that a key is pressed on each round.
